@@ -1,0 +1,47 @@
+"""Every error a user can meet, in one tree.
+
+    PipelineError                 a user's mistake or bad data: the CLI prints one line and exits with status 2
+    ├── RecipeError               a recipe, a rule set or an option is wrong
+    ├── CatalogError              no such entry in filters/, tokenize/ or conf/
+    ├── SetupError           Java, a model or an optional package is missing
+    ├── InputError                the input files are missing or unreadable as a whole
+    ├── ManifestError             a stage's output is absent, unfinished or not what it says
+    ├── ReconcileError            documents in differ from kept + dropped + quarantined
+    └── GateError                 a stage lost more than its limit and stopped
+
+A record that cannot be read is not an error: it is a quarantine row (see sources.record).
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """A failure with a cause that the user can act on; its text names the thing, the value and the way out."""
+
+
+class RecipeError(PipelineError):
+    """A recipe, a rule set or a command-line option is wrong."""
+
+
+class CatalogError(PipelineError):
+    """No such entry in filters/, tokenize/ or conf/."""
+
+
+class SetupError(PipelineError):
+    """Something the machine must have is missing: Java, a model file, an optional package."""
+
+
+class InputError(PipelineError):
+    """Input files are missing or cannot be opened at all."""
+
+
+class ManifestError(PipelineError):
+    """A stage's output is absent, unfinished, or does not match its manifest."""
+
+
+class ReconcileError(PipelineError):
+    """Documents in differ from kept + dropped + quarantined."""
+
+
+class GateError(PipelineError):
+    """A stage would lose more than its limit; the recipe must say so to go on."""
