@@ -226,7 +226,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def from_tree(tree: Mapping[str, Any], where: str) -> Recipe:
     """Build a recipe from plain values, as YAML gives them; `where` begins the error messages."""
-    return typing.cast(Recipe, _build(Recipe, tree, where))
+    return _build(Recipe, tree, where)
 
 
 def to_tree(value: Any) -> Any:

@@ -7,7 +7,6 @@ records read = documents + skipped by kind + quarantined by reason holds for eac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +88,4 @@ class Quarantined:
     detail: str
 
 
-Record = Union[Document, Skipped, Quarantined]
+Record = Document | Skipped | Quarantined
