@@ -56,10 +56,8 @@ def read_text(kind: str, name: str) -> str:
     known = entries(kind)
     if name not in known:
         near = get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise CatalogError(
-            f"no {kind} entry {name!r}{hint} there are: {', '.join(known)}".replace("? there", "? There")
-        )
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise CatalogError(f"no {kind} entry {name!r}{hint}; there are: {', '.join(known)}")
     where = folder(kind)
     for step in f"{name}.yaml".split("/"):
         where = where / step

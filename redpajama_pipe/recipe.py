@@ -186,6 +186,7 @@ class Recipe:
 
     name: str
     sources: tuple[Source, ...]
+    title: str = ""
     vars: Mapping[str, str] = field(default_factory=dict)
     part_bytes: int = 256 << 20  # a document part is closed when it holds this much text
     annotate: Annotate = field(default_factory=Annotate)

@@ -22,6 +22,7 @@ DECLARED_LANGUAGE = "declared_language"
 CONTENT_HASH = "content_hash"
 SIGNATURE = "signature"
 CHAR_COUNT = "char_count"
+BYTE_COUNT = "byte_count"
 
 # What ingest knows of a document. `part` and `row` are its place: file name without suffix, row within it.
 PROVENANCE = pa.schema(

@@ -1,0 +1,54 @@
+# Everything a fresh machine needs: make demo, make test.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install java demo test lint format wheel zip check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## a virtual environment with everything, in .venv
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "redpajama_pipe needs Python 3.11 or newer; say make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lid,test,lint]'
+	touch $(STAMP)
+
+java: ## Java 17 through apt-get, where there is none and apt-get is there and allowed
+	@command -v java >/dev/null || [ -x "$$JAVA_HOME/bin/java" ] || \
+	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openjdk-17-jre-headless >/dev/null; } || \
+	{ echo "Spark needs Java 17 or newer. Debian/Ubuntu: sudo apt-get install openjdk-17-jre-headless;" \
+	  "macOS: brew install openjdk@17; conda: conda install -c conda-forge openjdk=17"; exit 2; }
+
+demo: $(STAMP) java ## the whole pipeline in local mode on a sample that needs no network
+	$(BIN)/redpajama-pipe make-sample demo/sample
+	$(BIN)/redpajama-pipe run sample --output demo/run --set vars.data=demo/sample
+
+test: $(STAMP) java ## the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## rewrite the code as ruff likes it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(STAMP) ## dist/*.whl and the source archive
+	$(BIN)/python -m build --outdir dist .
+
+zip: wheel ## dist/redpajama_pipe.zip for spark-submit --py-files (a wheel does not reach the workers, a zip does)
+	cp dist/redpajama_pipe-*.whl dist/redpajama_pipe.zip
+
+check: lint test ## what CI runs
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

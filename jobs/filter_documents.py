@@ -1,0 +1,8 @@
+"""Rules to decisions. Usage: spark-submit jobs/filter_documents.py RECIPE -o RUN."""
+
+import sys
+
+from redpajama_pipe.stages.filter_documents import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

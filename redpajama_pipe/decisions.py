@@ -1,0 +1,80 @@
+"""The table of decisions: how it is written, the same bytes on every cluster, and how it is read.
+
+Rows are ranged by the first bytes of doc_id over a number of files that depends on the corpus alone, and sorted
+within each file, so neither partitions nor executors nor task order can be seen in the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from redpajama_pipe import schema, storage
+from redpajama_pipe.storage import File
+from redpajama_pipe.tables import TableWriter
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+DOCUMENTS_PER_FILE = 4_000_000
+_FILE = pa.schema([("file", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string())])
+
+
+def write(decisions: DataFrame, folder: str, documents: int) -> list[File]:
+    """Write decisions into a folder.
+
+    Args:
+        decisions: in the columns of schema.DECISIONS, rows in any order.
+        folder: where; one Parquet file for each range of ids that has rows.
+        documents: how many documents the corpus has; sets the number of files.
+
+    Returns:
+        The files, for the manifest.
+    """
+    from pyspark.sql import functions as F
+
+    files = max(1, -(-documents // DOCUMENTS_PER_FILE))
+    # the first four bytes of the id, as a share of their range
+    place = F.conv(F.hex(F.substring(schema.DOC_ID, 1, 4)), 16, 10).cast("bigint")
+    ranged = (
+        decisions.select(*schema.DECISIONS.names)
+        .withColumn("file", (place * files / F.lit(1 << 32)).cast("int"))
+        .repartitionById(files, F.col("file"))
+        .sortWithinPartitions(schema.DOC_ID, "stage", "rank", "rule", "span_start")
+    )
+    written = ranged.mapInArrow(_file_writer(folder), schema.spark_ddl(_FILE)).collect()
+    return [File(row["file"], row["bytes"], row["sha256"]) for row in written]
+
+
+def _file_writer(folder: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def write_file(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = (batch for batch in batches if batch.num_rows)
+        first = next(rows, None)
+        if first is None:  # no id falls into this range
+            return
+        path = storage.join(folder, f"part-{first.column('file')[0].as_py():05d}.parquet")
+        with TableWriter(path, schema.DECISIONS) as writer:
+            writer.append(first.select(schema.DECISIONS.names))
+            for batch in rows:
+                writer.append(batch.select(schema.DECISIONS.names))
+        assert writer.file is not None
+        yield pa.RecordBatch.from_pylist(
+            [{"file": writer.file.path, "bytes": writer.file.bytes, "sha256": writer.file.sha256}], schema=_FILE
+        )
+
+    return write_file
+
+
+def read(spark: SparkSession, folders: Sequence[str]) -> DataFrame:
+    """Read the decisions of one or more stages as one table; the caller has checked their manifests."""
+    ddl = schema.spark_ddl(schema.DECISIONS)
+    frames = [spark.read.schema(ddl).parquet(storage.for_spark(folder)) for folder in folders]
+    return reduce(lambda left, right: left.unionByName(right), frames)
+
+
+def dropped_ids(decisions: DataFrame) -> DataFrame:
+    """Return the ids of dropped documents, one row each."""
+    return decisions.where("action = 'drop' AND rank = 0").select(schema.DOC_ID)

@@ -1,0 +1,120 @@
+"""What a person sees while a job works: one line that moves, with the rate and the time left.
+
+On a terminal the line is rewritten in place; in a log a new line appears every ten seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+# (done, total, unit): bytes when the work is known in bytes, else tasks
+Measure = Callable[[], tuple[float, float]]
+
+
+def human_bytes(count: float) -> str:
+    """Write a number of bytes with a decimal unit: 87.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Write a duration: 12 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+
+
+class Progress:
+    """Show how far a stage is; a context manager around the Spark actions of that stage.
+
+    Args:
+        label: the stage's name.
+        context: its Spark context, whose running tasks are counted when there is no `measure`; None: nothing to count.
+        measure: returns (done, total) in bytes.
+        stream: where to; standard error by default.
+        quiet: show nothing while it works.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        context: SparkContext | None = None,
+        measure: Measure | None = None,
+        stream: TextIO | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self._label = label
+        self._context = context
+        self._measure = measure
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._stop = threading.Event()
+        self._began = 0.0
+        self._shown = False
+        self.seconds = 0.0
+        self.note = ""
+
+    def __enter__(self) -> Progress:
+        self._began = time.monotonic()
+        if not self._quiet:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds = time.monotonic() - self._began
+        self._stop.set()
+        if self._quiet:
+            return
+        self._thread.join()
+        if self._shown and self._stream.isatty():
+            self._stream.write("\r\x1b[K")
+        outcome = self.note if kind is None else "failed"
+        self._stream.write(f"{self._label:<10} {outcome}  ({human_seconds(self.seconds)})\n")
+        self._stream.flush()
+
+    def _watch(self) -> None:
+        terminal = self._stream.isatty()
+        while not self._stop.wait(0.5 if terminal else 10.0):
+            line = f"{self._label:<10} {self._state()}"
+            self._stream.write(f"\r\x1b[K{line}" if terminal else f"{line}\n")
+            self._stream.flush()
+            self._shown = True
+
+    def _state(self) -> str:
+        elapsed = time.monotonic() - self._began
+        if self._measure is not None:
+            done, total = self._measure()
+            text = f"{human_bytes(done)} of {human_bytes(total)}, {human_bytes(done / max(elapsed, 1e-9))}/s"
+        else:
+            done, total = self._tasks()
+            text = f"{done:.0f} of {total:.0f} tasks" if total else "starting"
+        left = f", about {human_seconds(elapsed * (total - done) / done)} left" if 0 < done < total else ""
+        return f"{text}, {human_seconds(elapsed)}{left}"
+
+    def _tasks(self) -> tuple[float, float]:
+        if self._context is None:
+            return 0, 0
+        tracker = self._context.statusTracker()
+        done = total = 0
+        for stage in tracker.getActiveStageIds():
+            info = tracker.getStageInfo(stage)
+            if info is not None:
+                done += info.numCompletedTasks
+                total += info.numTasks
+        return done, total

@@ -1,0 +1,104 @@
+"""Read a rule set from filters/*.yaml.
+
+A rule is a named SQL predicate over signals and document columns that says what is KEPT. SQL is three-valued, so each
+rule also states what a null answer means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal, cast
+
+from redpajama_pipe import catalog
+from redpajama_pipe.errors import RecipeError
+
+OnNull = Literal["keep", "drop"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One predicate.
+
+    Attributes:
+        name: unique in its set; what summaries and receipts call it.
+        keep: SQL; the document stays where it is true.
+        on_null: what happens where it is null.
+        unit: of the number that is compared.
+        source: where the threshold is published.
+    """
+
+    name: str
+    keep: str
+    on_null: OnNull
+    unit: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """Rules in their published order, with examples that prove them.
+
+    Attributes:
+        cases: each has `drops`, the rules that drop it in order, and either `text` and `language`, or `signals`, where
+            only the rules whose columns are all given are evaluated.
+    """
+
+    name: str
+    title: str
+    source: str
+    rules: tuple[Rule, ...]
+    cases: tuple[Mapping[str, Any], ...] = ()
+
+
+def load(name: str) -> RuleSet:
+    """Read an entry of filters/, or a file.
+
+    Raises:
+        RecipeError: an unknown key, a rule without a predicate, two rules of one name.
+        CatalogError: no such entry.
+    """
+    tree = catalog.load("filters", name)
+    _only_known(tree, [f.name for f in fields(RuleSet)], f"filters entry {name!r}")
+    rules: list[Rule] = []
+    for index, entry in enumerate(tree.get("rules") or ()):
+        where = f"filters entry {name!r}, rule {entry.get('name', index)!r}"
+        _only_known(entry, [f.name for f in fields(Rule)], where)
+        for key in ("name", "keep", "on_null"):
+            if key not in entry:
+                raise RecipeError(f"{where}: missing key {key!r}")
+        if entry["on_null"] not in ("keep", "drop"):
+            raise RecipeError(f"{where}: on_null is {entry['on_null']!r}; it must be keep or drop")
+        if any(rule.name == entry["name"] for rule in rules):
+            raise RecipeError(f"{where}: there are two rules of this name")
+        rules.append(Rule(**{key: cast(Any, str(value).strip()) for key, value in entry.items()}))
+    if not rules:
+        raise RecipeError(f"filters entry {name!r} has no rules")
+    return RuleSet(
+        name=str(tree["name"]),
+        title=str(tree.get("title", "")),
+        source=str(tree.get("source", "")),
+        rules=tuple(rules),
+        cases=tuple(tree.get("cases") or ()),
+    )
+
+
+def columns_of(predicate: str, known: Sequence[str]) -> list[str]:
+    """Name the columns a predicate reads, in the order of `known`; quoted text in it does not count."""
+    bare = re.sub(r"'(?:[^']|'')*'", " ", predicate)
+    words = set(re.findall(r"[A-Za-z_]\w*", bare))
+    return [column for column in known if column in words]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Say which known names are like this one, as the end of an error message."""
+    near = get_close_matches(name, known, 3, cutoff=0.5)
+    return f"; nearest: {', '.join(near)}" if near else f"; there are: {', '.join(known)}"
+
+
+def _only_known(tree: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in tree:
+        if key not in known:
+            raise RecipeError(f"{where}: unknown key {key!r}; known: {', '.join(known)}")

@@ -1,0 +1,83 @@
+"""The names inside a run's folder, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redpajama_pipe import manifest, storage
+from redpajama_pipe.errors import ManifestError
+from redpajama_pipe.manifest import Manifest
+
+DECIDING = ("filter", "exact", "near")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run: documents/ quarantine/ annotations/ decisions/ tokens/ schedule/ report.html recipe.yaml summary.json."""
+
+    path: str
+
+    @staticmethod
+    def at(path: str) -> RunFolder:
+        """Address a run by a local path or a URL."""
+        return RunFolder(storage.absolute(path))
+
+    @property
+    def documents(self) -> str:
+        return storage.join(self.path, "documents")
+
+    @property
+    def annotations(self) -> str:
+        return storage.join(self.path, "annotations")
+
+    @property
+    def quarantine(self) -> str:
+        return storage.join(self.path, "quarantine")
+
+    def decisions(self, step: str) -> str:
+        """Return the folder of one deciding step: filter, exact or near."""
+        return storage.join(self.path, "decisions", step)
+
+    @property
+    def tokens(self) -> str:
+        return storage.join(self.path, "tokens")
+
+    @property
+    def token_map(self) -> str:
+        return storage.join(self.tokens, "token_map")
+
+    @property
+    def schedule(self) -> str:
+        return storage.join(self.path, "schedule")
+
+    @property
+    def report(self) -> str:
+        return storage.join(self.path, "report.html")
+
+    @property
+    def recipe(self) -> str:
+        return storage.join(self.path, "recipe.yaml")
+
+    @property
+    def summary(self) -> str:
+        return storage.join(self.path, "summary.json")
+
+    def annotated(self) -> tuple[str, Manifest]:
+        """Return the folder that holds the signals, and its manifest.
+
+        That is annotations/ after the annotate stage, and documents/ when ingest and annotate were one pass.
+
+        Raises:
+            ManifestError: neither was finished.
+        """
+        found = manifest.find(self.annotations)
+        if found and found.inputs.get("documents") == manifest.read(self.documents).hash:
+            return self.annotations, found
+        documents = manifest.read(self.documents)
+        if not documents.counts["annotated"]:
+            raise ManifestError(f"the documents of {self.path} have no signals yet; run annotate first")
+        return self.documents, documents
+
+    def decided(self) -> list[str]:
+        """Return the folders of decisions that are finished, in the order in which they were taken."""
+        return [self.decisions(step) for step in DECIDING if manifest.find(self.decisions(step))]

@@ -1,0 +1,107 @@
+"""The only place that builds a SparkSession, after checking that Java is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redpajama_pipe import catalog
+from redpajama_pipe.errors import SetupError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+MINIMUM_JAVA = 17
+_INSTALL = (
+    "Debian/Ubuntu: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk@17; "
+    "conda: conda install -c conda-forge openjdk=17; then set JAVA_HOME if `java` is not on PATH"
+)
+
+# Law: these change speed, never bytes. Recipes and spark-submit override them.
+DEFAULTS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.parquet.filterPushdown": "true",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.task.maxFailures": "4",
+}
+
+
+def java_major() -> int:
+    """Return the major version of the Java that Spark would start.
+
+    Raises:
+        SetupError: there is none, or it is older than Spark 4 needs; the message says what to install.
+    """
+    home = os.environ.get("JAVA_HOME")
+    program = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    if not program or not os.path.exists(program):
+        where = f"JAVA_HOME is {home}, which has no bin/java" if home else "no `java` on PATH"
+        raise SetupError(f"Spark needs Java {MINIMUM_JAVA} or newer: {where}. {_INSTALL}")
+    answer = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
+    if not found:
+        raise SetupError(f"{program} -version does not say its version; Spark needs Java {MINIMUM_JAVA}. {_INSTALL}")
+    major = int(found.group(1))
+    if major < MINIMUM_JAVA:
+        raise SetupError(f"Spark needs Java {MINIMUM_JAVA} or newer: {program} is Java {major}. {_INSTALL}")
+    return major
+
+
+def _quiet_log() -> dict[str, str]:
+    """Point the JVM at conf/spark/log4j2.properties (warnings of a local start say nothing a user can act on)."""
+    file = catalog.folder("conf") / "spark" / "log4j2.properties"
+    if not isinstance(file, Path) or not file.is_file():  # inside a zip: the JVM cannot read it there
+        return {}
+    return {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{file}"}
+
+
+def build(name: str, master: str | None = None, conf: Mapping[str, str] | None = None) -> SparkSession:
+    """Start Spark, or join the session that spark-submit prepared.
+
+    Args:
+        name: the application's name.
+        master: local[*], spark://..., yarn; None: spark-submit's, or local[*] outside it.
+        conf: spark.* settings of the recipe; they win over DEFAULTS.
+
+    Raises:
+        SetupError: Java is missing or too old.
+    """
+    java_major()
+    # Python workers take the first python3 on PATH unless told, which is not the one of an unactivated environment.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    # One BLAS or OpenMP thread a worker: Spark already runs one task a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import logging
+
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    # Under spark-submit the JVM runs already and knows its settings; asking for them outside would start one too early.
+    submitted = SparkConf() if "PYSPARK_GATEWAY_PORT" in os.environ else SparkConf(loadDefaults=False)
+    chosen = master or submitted.get("spark.master") or "local[*]"
+    builder = SparkSession.builder.appName(name).master(chosen)
+    settings = dict(DEFAULTS)
+    if chosen.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        settings["spark.sql.shuffle.partitions"] = str(2 * (os.cpu_count() or 1))
+        settings["spark.ui.enabled"] = "false"
+        settings["spark.driver.memory"] = "2g"
+        settings |= _quiet_log()
+    for key, value in settings.items():
+        if not submitted.contains(key):
+            builder = builder.config(key, value)
+    for key, value in (conf or {}).items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark

@@ -1,0 +1,119 @@
+"""Annotate: compute language, signals, hashes and signatures of documents that are already stored.
+
+`run` and `ingest --annotate` do this while ingesting. This stage is for afterwards, when a signal or the MinHash
+settings changed: it writes the new columns beside the documents, row by row and file by file, never the text again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from redpajama_pipe import manifest, schema, storage
+from redpajama_pipe.arguments import Job, run_job
+from redpajama_pipe.manifest import Manifest
+from redpajama_pipe.progress import Progress
+from redpajama_pipe.recipe import Annotate, Recipe, to_tree
+from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.storage import File
+from redpajama_pipe.tables import TableWriter
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Beside the signals: what later stages select and count by, so that they read this folder alone.
+CARRIED = (schema.DOC_ID, schema.SOURCE, schema.SUBSET, schema.PART, schema.ROW, "url", schema.DECLARED_LANGUAGE)
+_FILE = pa.schema([("file", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string())])
+
+
+def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
+    """Write annotations/ for the documents of a run.
+
+    Raises:
+        ManifestError: ingest did not finish.
+        SetupError: the language model is not there.
+    """
+    from redpajama_pipe.signals.language import find_model
+
+    documents = manifest.read(folder.documents)
+    model = str(find_model(recipe.annotate.language_model))
+    inputs = {"documents": documents.hash, "language_model": storage.sha256(model)}
+    section = to_tree(recipe.annotate)
+    done = manifest.current(folder.annotations, "annotate", inputs, section)
+    if done:
+        return done
+    storage.remove(folder.annotations)
+    parts = [name for name, _, _ in documents.counts["parts"]]
+    files: list[File] = []
+    session = spark()
+    with Progress("annotate", session.sparkContext, quiet=quiet) as progress:
+        if parts:
+            tasks = recipe.execution.partitions or len(parts)
+            frame = session.createDataFrame(
+                [(i % tasks, part) for i, part in enumerate(parts)], "task int, part string"
+            )
+            work = _task(folder, recipe.annotate, model)
+            rows = frame.repartitionById(tasks, "task").mapInArrow(work, schema.spark_ddl(_FILE)).collect()
+            files = [File(row["file"], row["bytes"], row["sha256"]) for row in rows]
+        count = sum(rows for _, rows, _ in documents.counts["parts"])
+        progress.note = f"{count:,} documents"
+    counts = {"sources": documents.counts["sources"], "parts": documents.counts["parts"], "annotated": True}
+    return manifest.write(folder.annotations, "annotate", inputs, section, counts, files, progress.seconds)
+
+
+def annotations_schema() -> pa.Schema:
+    """Return the columns of a file of annotations/."""
+    from redpajama_pipe.signals.annotation import annotation_schema
+
+    return pa.schema([*(schema.DOCUMENTS.field(name) for name in CARRIED), *annotation_schema()])
+
+
+def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) -> File:
+    """Annotate one part of documents/, row group by row group."""
+    from redpajama_pipe.signals.annotation import annotate
+    from redpajama_pipe.sources.unit import PLAIN
+
+    target = annotations_schema()
+    plain = [name for name in PLAIN if name in target.names]
+    source = storage.join(folder.documents, f"{part}.parquet")
+    writer = TableWriter(storage.join(folder.annotations, f"{part}.parquet"), target, 1 << 40, plain)
+    with storage.open_input(source) as raw, writer:
+        stored = pq.ParquetFile(raw)
+        for group in range(stored.num_row_groups):
+            table = stored.read_row_group(group, columns=[*CARRIED, schema.TEXT]).combine_chunks()
+            for batch in table.to_batches():
+                texts, declared = batch.column(schema.TEXT), batch.column(schema.DECLARED_LANGUAGE)
+                arrays = [*(batch.column(name) for name in CARRIED), *annotate(texts, declared, settings, model)]
+                writer.append(pa.RecordBatch.from_arrays(arrays, schema=target))
+            writer.cut()
+    assert writer.file is not None
+    return writer.file
+
+
+def _task(
+    folder: RunFolder, settings: Annotate, model: str
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for part in batch.column("part").to_pylist():
+                file = annotate_part(folder, part, settings, model)
+                row = asdict(file)
+                yield pa.RecordBatch.from_pylist(
+                    [{"file": row["path"], "bytes": row["bytes"], "sha256": row["sha256"]}], schema=_FILE
+                )
+
+    return work
+
+
+def work(job: Job) -> None:
+    """Do this stage for a parsed command line."""
+    run(job.spark, job.recipe, job.folder, quiet=job.quiet)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run this stage from a command line."""
+    return run_job(argv, __doc__, work)

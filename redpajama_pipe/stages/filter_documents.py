@@ -1,0 +1,111 @@
+"""Filter: evaluate every rule of the recipe's rule sets on the signals, and write a decision for each that fails.
+
+The text is not read. Changing a threshold costs this stage and the ones after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from redpajama_pipe import decisions, manifest, schema, storage
+from redpajama_pipe.arguments import Job, run_job
+from redpajama_pipe.errors import GateError, ReconcileError
+from redpajama_pipe.manifest import Manifest
+from redpajama_pipe.progress import Progress
+from redpajama_pipe.recipe import Recipe, digest, to_tree
+from redpajama_pipe.rules import ruleset
+from redpajama_pipe.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
+    """Write decisions/filter/.
+
+    Returns:
+        The manifest; its counts: documents and dropped for each source, and by source the number of documents counted
+        under each rule (`by_rule`).
+
+    Raises:
+        RecipeError: a rule reads an unknown signal or is no valid SQL.
+        GateError: a source loses a larger share of its documents than the recipe allows.
+        ReconcileError: the documents read are not the documents that ingest wrote.
+    """
+    from redpajama_pipe.rules.compile import compile_rules, decide
+
+    where, annotated = folder.annotated()
+    sets = [ruleset.load(name) for name in recipe.filter.rule_sets]
+    inputs = {"documents": annotated.hash, "rules": digest([to_tree(rules) for rules in sets])}
+    section = to_tree(recipe.filter)
+    target = folder.decisions("filter")
+    done = manifest.current(target, "filter", inputs, section)
+    if done:
+        return done
+    storage.remove(target)
+    session = spark()
+    with Progress("filter", session.sparkContext, quiet=quiet) as progress:
+        documents = read_annotated(session, where)
+        rules = compile_rules(sets, documents)
+        total = sum(source["documents"] for source in annotated.counts["sources"].values())
+        files = decisions.write(decide(documents, rules), target, total)
+        taken = decisions.read(session, [target])
+        counts = count_decisions(annotated, documents, taken)
+        dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
+        progress.note = f"{dropped:,} of {total:,} documents dropped by {len(rules)} rules"
+        check_shares("filter", "rules", counts, recipe.filter.max_dropped_share, "filter.max_dropped_share")
+    return manifest.write(target, "filter", inputs, section, counts, files, progress.seconds)
+
+
+def read_annotated(spark: SparkSession, folder: str) -> DataFrame:
+    """Read the signals of a run without the text."""
+    frame = spark.read.parquet(storage.for_spark(folder))
+    return frame.drop(schema.TEXT)
+
+
+def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame) -> dict[str, Any]:
+    """Count documents and drops by source.
+
+    Raises:
+        ReconcileError: the number of documents in a source is not what ingest counted.
+    """
+    read = {row[schema.SOURCE]: row["count"] for row in documents.groupBy(schema.SOURCE).count().collect()}
+    for name, source in annotated.counts["sources"].items():
+        if read.get(name, 0) != source["documents"]:
+            raise ReconcileError(
+                f"source {name!r}: ingest wrote {source['documents']} documents, {read.get(name, 0)} were read"
+            )
+    by_rule: dict[str, dict[str, int]] = {name: {} for name in annotated.counts["sources"]}
+    first = taken.where("action = 'drop' AND rank = 0").groupBy(schema.SOURCE, "rule").count()
+    for row in first.orderBy(schema.SOURCE, "rule").collect():
+        by_rule[row[schema.SOURCE]][row["rule"]] = row["count"]
+    return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule}
+
+
+def check_shares(stage: str, cause: str, counts: Mapping[str, Any], limit: float, key: str) -> None:
+    """Stop when a source loses more than its limit.
+
+    Raises:
+        GateError: with the source, the share, the limit, and the key of the recipe that raises it.
+    """
+    for source, documents in counts["documents"].items():
+        dropped = sum(counts["by_rule"][source].values())
+        if documents and dropped / documents > limit:
+            rules = sorted(counts["by_rule"][source].items(), key=lambda item: -item[1])[:3]
+            worst = ", ".join(f"{rule} {count:,}" for rule, count in rules)
+            raise GateError(
+                f"{stage}: source {source!r} would lose {dropped:,} of {documents:,} documents to {cause} "
+                f"({dropped / documents:.1%}; limit {limit:.1%}), most to {worst}. "
+                f"If that is meant, say --set {key}={min(1.0, dropped / documents + 0.01):.2f}"
+            )
+
+
+def work(job: Job) -> None:
+    """Do this stage for a parsed command line."""
+    run(job.spark, job.recipe, job.folder, quiet=job.quiet)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run this stage from a command line."""
+    return run_job(argv, __doc__, work)

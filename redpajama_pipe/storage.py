@@ -1,0 +1,185 @@
+"""Files of a run, on a local disk or anything fsspec opens; every file is written whole or not at all.
+
+On a local disk a file is written under a temporary name, flushed to the disk and renamed. Object stores show an
+object only when its upload is complete, so there it is written in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One written file: its path relative to the stage's folder, its size in bytes, its sha256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class HashingFile:
+    """A writable binary file that hashes what goes through it, so that no file is read again for its checksum."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._hash.update(view)
+        self.size += view.nbytes
+        self._raw.write(view)
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._raw.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:  # the context manager of `create` closes the file beneath
+        self.closed = True
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def absolute(path: str) -> str:
+    """Make a local path absolute (workers have other working directories); URLs stay as they are."""
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+def join(folder: str, *steps: str) -> str:
+    """Join path steps with slashes."""
+    return "/".join([folder.rstrip("/"), *steps])
+
+
+def for_spark(path: str) -> str:
+    """Write a path as Hadoop reads it: s3:// becomes s3a://, local paths become file:// URLs."""
+    if "://" not in path:
+        return "file://" + absolute(path)
+    return "s3a://" + path[len("s3://") :] if path.startswith("s3://") else path
+
+
+@contextmanager
+def create(path: str) -> Iterator[HashingFile]:
+    """Write a file atomically: it exists under its name only after the block ended without an error."""
+    filesystem, target = fsspec.core.url_to_fs(path)
+    if not isinstance(filesystem, LocalFileSystem):
+        with filesystem.open(target, "wb") as raw:
+            yield HashingFile(raw)
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "wb") as raw:
+            yield HashingFile(raw)
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_bytes(path: str, data: bytes) -> File:
+    """Write a small file atomically."""
+    with create(path) as file:
+        file.write(data)
+    return File(path.rsplit("/", 1)[-1], file.size, file.hexdigest())
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    with fsspec.open(path, "rb") as file:
+        data: bytes = file.read()
+    return data
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[IO[bytes]]:
+    """Open a file of a run for random access.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    with fsspec.open(path, "rb") as file:
+        yield file
+
+
+def exists(path: str) -> bool:
+    """Say whether a file or folder is there."""
+    filesystem, target = fsspec.core.url_to_fs(path)
+    return bool(filesystem.exists(target))
+
+
+def size(path: str) -> int:
+    """Return a file's size in bytes.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    filesystem, target = fsspec.core.url_to_fs(path)
+    return int(filesystem.info(target)["size"])
+
+
+def fingerprint(path: str) -> str:
+    """Describe a file's state cheaply, to notice that it changed: size, and the time or tag the storage keeps."""
+    filesystem, target = fsspec.core.url_to_fs(path)
+    info = filesystem.info(target)
+    tag = next(
+        (str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified") if info.get(key)), ""
+    )
+    return f"{info['size']}:{tag}"
+
+
+def sha256(path: str) -> str:
+    """Hash a whole file, in pieces."""
+    digest = hashlib.sha256()
+    with fsspec.open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def list_names(folder: str) -> list[str]:
+    """Name the files directly inside a folder, sorted; a folder that is not there has none."""
+    filesystem, target = fsspec.core.url_to_fs(folder)
+    if not filesystem.exists(target):
+        return []
+    filesystem.invalidate_cache(target)
+    return sorted(
+        str(item["name"]).rsplit("/", 1)[-1] for item in filesystem.ls(target, detail=True) if item["type"] == "file"
+    )
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a folder with all that is in it; nothing happens when it is not there."""
+    filesystem, target = fsspec.core.url_to_fs(path)
+    if filesystem.exists(target):
+        filesystem.rm(target, recursive=True)
