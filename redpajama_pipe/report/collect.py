@@ -1,0 +1,367 @@
+"""Gather what the report shows from manifests, decisions and signals; of text, only a few examples are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from redpajama_pipe import __version__, decisions, manifest, schema, storage
+from redpajama_pipe.dedup.reread import read_texts
+from redpajama_pipe.manifest import Manifest
+from redpajama_pipe.recipe import Recipe, digest
+from redpajama_pipe.report.model import (
+    Cluster,
+    DocCard,
+    FunnelRow,
+    Histogram,
+    QuarantineRow,
+    ReportData,
+    RuleRow,
+    ScheduleRow,
+    ShardRow,
+    SkippedRow,
+    StageRow,
+    Threshold,
+    TokenRow,
+)
+from redpajama_pipe.rules import ruleset
+from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.signals import SIGNALS
+from redpajama_pipe.stages.filter_documents import first_of, read_annotated
+from redpajama_pipe.stages.pack_tokens import keep
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+BINS = 32
+CLUSTERS = 12
+EXCERPT = 4000  # characters of an example
+
+# decisions/ step → the report's name of the stage
+STEPS = {"filter": "filter", "exact": "exact_dedup", "near": "near_dedup"}
+_DESCRIBED = {
+    "exact_duplicate": ("no earlier document has the same bytes", ""),
+    "near_duplicate": (
+        "no earlier kept document is a verified near-duplicate",
+        "Broder 1997; Lee et al. 2021, arXiv:2107.06499",
+    ),
+}
+
+
+def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str) -> ReportData:
+    """Fill the report of a run; stages that were not run leave their part empty.
+
+    Raises:
+        ManifestError: ingest and annotate did not finish.
+    """
+    where, annotated = folder.annotated()
+    steps = {step: found for step in STEPS if (found := manifest.find(folder.decisions(step)))}
+    tokens = manifest.find(folder.tokens)
+    schedule = manifest.find(folder.schedule)
+    documents = read_annotated(spark, where)
+    taken = decisions.read(spark, [folder.decisions(step) for step in steps]) if steps else None
+    kept_sizes = _sizes(keep(documents, taken))
+    all_sizes = _sizes(documents)
+    quarantined = {name: sum(s["quarantined"].values()) for name, s in annotated.counts["sources"].items()}
+    funnel = [
+        _funnel_row("source", name, 0, quarantined[name], steps, all_sizes, kept_sizes, tokens)
+        for name in annotated.counts["sources"]
+    ]
+    languages = sorted({key[1] for key in all_sizes}, key=lambda name: (-_total(all_sizes, 1, name)[0], name))
+    funnel += [_funnel_row("language", name, 1, 0, steps, all_sizes, kept_sizes, tokens) for name in languages]
+    sources = [row for row in funnel if row.kind == "source"]
+    totals = FunnelRow(
+        kind="total",
+        name=recipe.name,
+        documents_in=sum(row.documents_in for row in sources),
+        quarantined=sum(row.quarantined for row in sources),
+        dropped={STEPS[step]: sum(row.dropped.get(STEPS[step], 0) for row in sources) for step in steps},
+        kept=sum(row.kept for row in sources),
+        tokens=tokens.counts["tokens"] if tokens else None,
+        bytes_in=sum(row.bytes_in or 0 for row in sources),
+        bytes_kept=sum(row.bytes_kept or 0 for row in sources),
+    )
+    return ReportData(
+        recipe_name=recipe.name,
+        title=recipe.title or recipe.name,
+        created=created,
+        totals=totals,
+        funnel=funnel,
+        rules=_rules(recipe, taken),
+        quarantine=_quarantine(spark, folder),
+        skipped=[
+            SkippedRow(name, kind, count)
+            for name, counted in annotated.counts["sources"].items()
+            for kind, count in counted["skipped"].items()
+        ],
+        histograms=_histograms(recipe, documents, taken) if "filter" in steps else [],
+        clusters=_clusters(spark, folder) if "near" in steps else [],
+        tokens=[TokenRow(lang, src, docs, toks) for src, lang, docs, toks in tokens.counts["groups"]] if tokens else [],
+        schedules=[_schedule_row(row) for row in schedule.counts["schedules"]] if schedule else [],
+        shards=[_shard_row(shard) for shard in tokens.counts["shards"]] if tokens else [],
+        stages=_stages(folder, annotated, steps, tokens, schedule),
+        facts={"recipe": digest(recipe)[:16], "redpajama_pipe": __version__},
+    )
+
+
+Sizes = Mapping[tuple[str, str], tuple[int, int]]
+
+
+def _sizes(documents: DataFrame) -> Sizes:
+    """Count documents and bytes of text by (source, language)."""
+    rows = documents.groupBy(schema.SOURCE, schema.LANGUAGE).agg(
+        F.count("*").alias("documents"), F.sum(schema.BYTE_COUNT).alias("bytes")
+    )
+    return {
+        (row[schema.SOURCE], row[schema.LANGUAGE] or ""): (row["documents"], row["bytes"] or 0)
+        for row in rows.collect()
+    }
+
+
+def _total(sizes: Sizes, place: int, name: str) -> tuple[int, int]:
+    own = [value for key, value in sizes.items() if key[place] == name]
+    return sum(documents for documents, _ in own), sum(size for _, size in own)
+
+
+def _funnel_row(
+    kind: Any,
+    name: str,
+    place: int,
+    quarantined: int,
+    steps: Mapping[str, Manifest],
+    all_sizes: Sizes,
+    kept_sizes: Sizes,
+    tokens: Manifest | None,
+) -> FunnelRow:
+    documents, bytes_in = _total(all_sizes, place, name)
+    kept, bytes_kept = _total(kept_sizes, place, name)
+    dropped = {
+        STEPS[step]: sum(found.counts["by_rule"][name].values())
+        if kind == "source"
+        else found.counts["languages"][name][1]
+        for step, found in steps.items()
+    }
+    # tokens.counts["groups"]: source, language, documents, tokens
+    own = sum(row[3] for row in tokens.counts["groups"] if row[place] == name) if tokens else None
+    return FunnelRow(kind, name, documents + quarantined, quarantined, dropped, kept, own, bytes_in, bytes_kept)
+
+
+def _rules(recipe: Recipe, taken: DataFrame | None) -> list[RuleRow]:
+    if taken is None:
+        return []
+    drops = taken.where("action = 'drop'")
+    alone = drops.groupBy(schema.DOC_ID, "stage").agg(F.count("*").alias("rules"), F.first("rule").alias("rule"))
+    only = {row["rule"]: row["count"] for row in alone.where("rules = 1").groupBy("rule").count().collect()}
+    first = {row["rule"]: row["count"] for row in first_of(taken).groupBy("rule").count().collect()}
+    every = {row["rule"]: row["count"] for row in drops.groupBy("rule").count().collect()}
+    rows = [
+        RuleRow(
+            stage="filter",
+            rule=f"{rules.name}.{rule.name}",
+            keep=rule.keep,
+            dropped_first=first.get(f"{rules.name}.{rule.name}", 0),
+            dropped_any=every.get(f"{rules.name}.{rule.name}", 0),
+            dropped_only=only.get(f"{rules.name}.{rule.name}", 0),
+            citation=rule.source or rules.source,
+        )
+        for rules in map(ruleset.load, recipe.filter.rule_sets)
+        for rule in rules.rules
+    ]
+    for step, rule in (("exact", "exact_duplicate"), ("near", "near_duplicate")):
+        if getattr(recipe.dedup, step):
+            keeps, citation = _DESCRIBED[rule]
+            rows.append(RuleRow(STEPS[step], rule, keeps, first.get(rule, 0), citation=citation))
+    return rows
+
+
+def _quarantine(spark: SparkSession, folder: RunFolder) -> list[QuarantineRow]:
+    if not manifest.read(folder.quarantine).files:
+        return []
+    bad = spark.read.parquet(storage.for_spark(folder.quarantine))
+    example = F.min(F.struct("uri", "offset", "detail")).alias("example")
+    rows = bad.groupBy(schema.SOURCE, "reason").agg(F.count("*").alias("count"), example)
+    return [
+        QuarantineRow(
+            row[schema.SOURCE],
+            row["reason"],
+            row["count"],
+            f"{row['example']['uri']} at {row['example']['offset']:,}",
+            row["example"]["detail"],
+        )
+        for row in rows.orderBy(F.col("count").desc(), schema.SOURCE, "reason").collect()
+    ]
+
+
+_BOUND = re.compile(r"\b([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)")
+
+
+def thresholds_of(recipe: Recipe) -> dict[str, list[Threshold]]:
+    """Find the bounds that the recipe's rules put on signals: comparisons with a number, and BETWEEN."""
+    found: dict[str, list[Threshold]] = {}
+    for rules in map(ruleset.load, recipe.filter.rule_sets):
+        for rule in rules.rules:
+            between = r"\b(\w+)\s+BETWEEN\s+(-?[\d.]+)\s+AND\s+(-?[\d.]+)"
+            sql = re.sub(between, r"\1 >= \2 AND \1 <= \3", rule.keep, flags=re.IGNORECASE)
+            for signal, sign, value in _BOUND.findall(sql):
+                if signal in SIGNALS or signal == schema.LANGUAGE_SCORE:
+                    bound = Threshold(rule.name, float(value), "min" if sign.startswith(">") else "max")
+                    found.setdefault(signal, []).append(bound)
+    return found
+
+
+def _histograms(recipe: Recipe, documents: DataFrame, taken: DataFrame | None) -> list[Histogram]:
+    """Count every signal that a rule tests into bins, for documents that the filter keeps and drops, in one pass."""
+    bounds = thresholds_of(recipe)
+    if not bounds or taken is None:
+        return []
+    signals = list(bounds)
+    # the middle 99 % decide the scale: one odd document must not squeeze all others into one bin
+    ranges = documents.select(
+        *(F.percentile_approx(F.col(name).cast("double"), [0.005, 0.995], 1000).alias(name) for name in signals)
+    ).first()
+    edges: dict[str, tuple[list[float], bool]] = {}
+    for name in signals:
+        ends = (ranges[name] if ranges is not None else None) or [0.0, 1.0]
+        edges[name] = _edges(ends[0], ends[1], [bound.value for bound in bounds[name]])
+    dropped = first_of(taken).where("stage = 'filter'").select(schema.DOC_ID, F.lit(True).alias("dropped"))
+    binned = [
+        F.struct(
+            F.lit(name).alias("signal"),
+            F.when(F.col(name).isNull() | F.isnan(F.col(name).cast("double")), F.lit(-1))
+            .otherwise(sum((F.col(name) >= F.lit(edge)).cast("int") for edge in edges[name][0][1:-1]) + F.lit(0))
+            .alias("bin"),
+        )
+        for name in signals
+    ]
+    marked = documents.select(schema.DOC_ID, *signals).join(dropped, schema.DOC_ID, "left")
+    exploded = marked.select(
+        F.coalesce("dropped", F.lit(False)).alias("dropped"), F.explode(F.array(*binned)).alias("at")
+    )
+    counts = {
+        (row["signal"], row["bin"], row["dropped"]): row["count"]
+        for row in exploded.groupBy("at.signal", "at.bin", "dropped").count().collect()
+    }
+    return [
+        Histogram(
+            signal=name,
+            unit=SIGNALS[name].unit if name in SIGNALS else "probability",
+            edges=edges[name][0],
+            kept=[counts.get((name, place, False), 0) for place in range(len(edges[name][0]) - 1)],
+            dropped=[counts.get((name, place, True), 0) for place in range(len(edges[name][0]) - 1)],
+            thresholds=bounds[name],
+            nulls=counts.get((name, -1, False), 0) + counts.get((name, -1, True), 0),
+            log=edges[name][1],
+        )
+        for name in signals
+    ]
+
+
+def _edges(low: float, high: float, bounds: Sequence[float]) -> tuple[list[float], bool]:
+    """Choose bin edges that hold the bulk of the values and every bound; a wide positive range gets a log scale."""
+    low, high = min(low, *bounds), max(high, *(bound for bound in bounds if bound <= 20 * max(high, 1e-9)), 1e-9)
+    if low >= 0 and high > 200:
+        start = max(low, 1.0)
+        ratio = (high * 1.05 / start) ** (1 / BINS)
+        return [start * ratio**place for place in range(BINS + 1)], True
+    if high <= low:
+        high = low + 1.0
+    step = (high - low) * 1.02 / BINS
+    return [low + step * place for place in range(BINS + 1)], False
+
+
+def _clusters(spark: SparkSession, folder: RunFolder) -> list[Cluster]:
+    """Show the largest groups of near-duplicates, each with its least similar pair."""
+    near = decisions.read(spark, [folder.decisions("near")])
+    groups = near.groupBy("kept_doc_id").agg(
+        F.count("*").alias("dropped"),
+        F.min("similarity").alias("least"),
+        F.avg("similarity").alias("mean"),
+        F.max("similarity").alias("most"),
+        F.min(F.struct("similarity", schema.DOC_ID)).alias("example"),
+    )
+    rows = groups.orderBy(F.col("dropped").desc(), "kept_doc_id").limit(CLUSTERS).collect()
+    ids = [bytes(row["kept_doc_id"]) for row in rows] + [bytes(row["example"][schema.DOC_ID]) for row in rows]
+    cards = document_cards(spark, folder, ids)
+    return [
+        Cluster(
+            size=row["dropped"] + 1,
+            similarity_min=row["least"],
+            similarity_mean=row["mean"],
+            similarity_max=row["most"],
+            kept=cards[bytes(row["kept_doc_id"])],
+            example=cards[bytes(row["example"][schema.DOC_ID])],
+            example_similarity=row["example"]["similarity"],
+        )
+        for row in rows
+    ]
+
+
+def document_cards(spark: SparkSession, folder: RunFolder, ids: Iterable[bytes]) -> dict[bytes, DocCard]:
+    """Read the excerpts of a few documents."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    places = spark.read.parquet(storage.for_spark(folder.documents)).where(F.col(schema.DOC_ID).isin(wanted))
+    rows = places.select(schema.DOC_ID, schema.PART, schema.ROW, schema.SOURCE, "url", "title").collect()
+    cards: dict[bytes, DocCard] = {}
+    for row in rows:
+        cards[bytes(row[schema.DOC_ID])] = DocCard(
+            doc_id=bytes(row[schema.DOC_ID]).hex(),
+            source=row[schema.SOURCE],
+            text=read_excerpt(folder, row[schema.PART], row[schema.ROW]),
+            url=row["url"],
+            title=row["title"],
+        )
+    return cards
+
+
+def read_excerpt(folder: RunFolder, part: str, row: int, length: int = EXCERPT) -> str:
+    """Read the beginning of one document's text."""
+    import numpy as np
+
+    with storage.open_parquet(storage.join(folder.documents, f"{part}.parquet")) as parquet:
+        for read in read_texts(parquet, np.array([row], np.int64), part):
+            text: str = read.texts[0].as_py()
+            return text[:length]
+    return ""
+
+
+def _shard_row(shard: Mapping[str, Any]) -> ShardRow:
+    name, size, sha256 = shard["files"][0]
+    return ShardRow(name, shard["sequences"], shard["tokens"], size, sha256)
+
+
+def _schedule_row(row: Mapping[str, Any]) -> ScheduleRow:
+    seen = {int(times): count for times, count in row["seen"].items()}
+    return ScheduleRow(row["epochs"], row["mode"], row["steps"], row["samples"], row["tokens"], seen)
+
+
+def _stages(
+    folder: RunFolder,
+    annotated: Manifest,
+    steps: Mapping[str, Manifest],
+    tokens: Manifest | None,
+    schedule: Manifest | None,
+) -> list[StageRow]:
+    documents = sum(source["documents"] for source in annotated.counts["sources"].values())
+    size = sum(source["text_bytes"] for source in annotated.counts["sources"].values())
+    ingest = manifest.read(folder.documents)
+    found: list[tuple[str, Manifest]] = [("ingest", ingest)]
+    if annotated.stage == "annotate":
+        found.append(("annotate", annotated))
+    found += [(STEPS[step], stage) for step, stage in steps.items()]
+    found += [(name, stage) for name, stage in (("tokenize", tokens), ("schedule", schedule)) if stage]
+    reads_text = ("ingest", "annotate", "tokenize")
+    return [
+        StageRow(
+            name,
+            stage.seconds,
+            documents if name != "tokenize" else stage.counts["documents"],
+            size if name in reads_text else None,
+            size / stage.seconds if name in reads_text and stage.seconds else None,
+        )
+        for name, stage in found
+    ]
