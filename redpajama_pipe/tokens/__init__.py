@@ -1,1 +1,1 @@
-
+"""Kept text to token shards, and the order in which training reads them. Imports neither pyspark nor torch."""
