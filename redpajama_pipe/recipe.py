@@ -182,13 +182,23 @@ class Execution:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        name: of the run, in reports.
+        sources: in order of preference where the keep order says source_rank.
+        title: one line, for lists.
+        vars: what ${name} stands for.
+        part_bytes: a document part is closed when it holds this much text, in bytes of UTF-8.
+        gate_documents: the limits on what a source or language may lose are for those with at least so many documents.
+    """
 
     name: str
     sources: tuple[Source, ...]
     title: str = ""
     vars: Mapping[str, str] = field(default_factory=dict)
-    part_bytes: int = 256 << 20  # a document part is closed when it holds this much text
+    part_bytes: int = 256 << 20
+    gate_documents: int = 100
     annotate: Annotate = field(default_factory=Annotate)
     filter: Filter = field(default_factory=Filter)
     dedup: Dedup = field(default_factory=Dedup)
@@ -227,7 +237,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def from_tree(tree: Mapping[str, Any], where: str) -> Recipe:
     """Build a recipe from plain values, as YAML gives them; `where` begins the error messages."""
-    return _build(Recipe, tree, where)
+    return build(Recipe, tree, where)
 
 
 def to_tree(value: Any) -> Any:
@@ -296,7 +306,12 @@ def _substitute(value: Any, variables: Mapping[str, str]) -> Any:
     return re.sub(r"\$\{(\w+)\}", replace, value)
 
 
-def _build(kind: type[T], tree: Any, where: str) -> T:
+def build(kind: type[T], tree: Any, where: str) -> T:
+    """Build a frozen dataclass from plain values; errors begin with `where`.
+
+    Raises:
+        RecipeError: an unknown or missing key, or a value of the wrong type.
+    """
     if not isinstance(tree, Mapping):
         raise RecipeError(f"{where}: expected a group of keys, found {tree!r}")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -320,7 +335,7 @@ def _build(kind: type[T], tree: Any, where: str) -> T:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
+        return build(typing.cast(type, hint), value, where)
     if origin is Literal:
         if value not in arguments:
             raise RecipeError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import fsspec
+import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 
@@ -121,15 +122,14 @@ def read_bytes(path: str) -> bytes:
     return data
 
 
-@contextmanager
-def open_input(path: str) -> Iterator[IO[bytes]]:
-    """Open a file of a run for random access.
+def open_parquet(path: str) -> pq.ParquetFile:
+    """Open a Parquet file of a run; a context manager, as pyarrow's own.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    with fsspec.open(path, "rb") as file:
-        yield file
+    filesystem, target = fsspec.core.url_to_fs(path)
+    return pq.ParquetFile(target, filesystem=filesystem)
 
 
 def exists(path: str) -> bool:

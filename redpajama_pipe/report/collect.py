@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from redpajama_pipe import __version__, decisions, manifest, schema, storage
@@ -29,6 +32,7 @@ from redpajama_pipe.report.model import (
 )
 from redpajama_pipe.rules import ruleset
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.schema import spark_ddl
 from redpajama_pipe.signals import SIGNALS
 from redpajama_pipe.stages.filter_documents import first_of, read_annotated
 from redpajama_pipe.stages.pack_tokens import keep
@@ -227,23 +231,11 @@ def _histograms(recipe: Recipe, documents: DataFrame, taken: DataFrame | None) -
         ends = (ranges[name] if ranges is not None else None) or [0.0, 1.0]
         edges[name] = _edges(ends[0], ends[1], [bound.value for bound in bounds[name]])
     dropped = first_of(taken).where("stage = 'filter'").select(schema.DOC_ID, F.lit(True).alias("dropped"))
-    binned = [
-        F.struct(
-            F.lit(name).alias("signal"),
-            F.when(F.col(name).isNull() | F.isnan(F.col(name).cast("double")), F.lit(-1))
-            .otherwise(sum((F.col(name) >= F.lit(edge)).cast("int") for edge in edges[name][0][1:-1]) + F.lit(0))
-            .alias("bin"),
-        )
-        for name in signals
-    ]
-    marked = documents.select(schema.DOC_ID, *signals).join(dropped, schema.DOC_ID, "left")
-    exploded = marked.select(
-        F.coalesce("dropped", F.lit(False)).alias("dropped"), F.explode(F.array(*binned)).alias("at")
-    )
-    counts = {
-        (row["signal"], row["bin"], row["dropped"]): row["count"]
-        for row in exploded.groupBy("at.signal", "at.bin", "dropped").count().collect()
-    }
+    marked = documents.select(schema.DOC_ID, *(F.col(name).cast("double") for name in signals))
+    marked = marked.join(dropped, schema.DOC_ID, "left").drop(schema.DOC_ID)
+    binned = marked.mapInArrow(_binner([(name, edges[name][0]) for name in signals]), spark_ddl(_BINNED))
+    rows = binned.groupBy("signal", "bin", "dropped").agg(F.sum("documents").alias("documents")).collect()
+    counts = {(row["signal"], row["bin"], row["dropped"]): row["documents"] for row in rows}
     return [
         Histogram(
             signal=name,
@@ -257,6 +249,36 @@ def _histograms(recipe: Recipe, documents: DataFrame, taken: DataFrame | None) -
         )
         for name in signals
     ]
+
+
+_BINNED = pa.schema([("signal", pa.string()), ("bin", pa.int32()), ("dropped", pa.bool_()), ("documents", pa.int64())])
+
+
+def _binner(
+    edges: Sequence[tuple[str, Sequence[float]]],
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Make the pass that counts signals into bins; bin -1 is null, and the outer bins take what lies outside."""
+
+    def bin_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            dropped = pc.is_valid(batch.column("dropped")).to_numpy(zero_copy_only=False)
+            for name, borders in edges:
+                values = batch.column(name).to_numpy(zero_copy_only=False)  # null becomes NaN
+                places = np.searchsorted(np.asarray(borders[1:-1]), values, side="right")
+                places[np.isnan(values)] = -1
+                for fate in (False, True):
+                    bins, counts = np.unique(places[dropped == fate], return_counts=True)
+                    yield pa.RecordBatch.from_pydict(
+                        {
+                            "signal": [name] * len(bins),
+                            "bin": bins,
+                            "dropped": [fate] * len(bins),
+                            "documents": counts,
+                        },
+                        schema=_BINNED,
+                    )
+
+    return bin_batches
 
 
 def _edges(low: float, high: float, bounds: Sequence[float]) -> tuple[list[float], bool]:
@@ -320,8 +342,6 @@ def document_cards(spark: SparkSession, folder: RunFolder, ids: Iterable[bytes])
 
 def read_excerpt(folder: RunFolder, part: str, row: int, length: int = EXCERPT) -> str:
     """Read the beginning of one document's text."""
-    import numpy as np
-
     with storage.open_parquet(storage.join(folder.documents, f"{part}.parquet")) as parquet:
         for read in read_texts(parquet, np.array([row], np.int64), part):
             text: str = read.texts[0].as_py()

@@ -47,7 +47,7 @@ class Place:
     Attributes:
         source: the recipe's name of the source.
         record_id: what is unique in the file: the WARC record id without its brackets, the page id of a dump, the
-            number of the line, from 1.
+            number of the line, from 0.
     """
 
     source: str

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from redpajama_pipe import manifest, schema, storage
 from redpajama_pipe.arguments import Job, run_job
@@ -81,8 +80,7 @@ def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) 
     plain = [name for name in PLAIN if name in target.names]
     source = storage.join(folder.documents, f"{part}.parquet")
     writer = TableWriter(storage.join(folder.annotations, f"{part}.parquet"), target, 1 << 40, plain)
-    with storage.open_input(source) as raw, writer:
-        stored = pq.ParquetFile(raw)
+    with storage.open_parquet(source) as stored, writer:
         for group in range(stored.num_row_groups):
             table = stored.read_row_group(group, columns=[*CARRIED, schema.TEXT]).combine_chunks()
             for batch in table.to_batches():

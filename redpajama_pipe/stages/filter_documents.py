@@ -54,7 +54,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         counts = count_decisions(annotated, documents, taken)
         dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
         progress.note = f"{dropped:,} of {total:,} documents dropped by {len(rules)} rules"
-        check_shares("filter", "rules", counts, recipe.filter.max_dropped_share, "filter.max_dropped_share")
+        check_shares("filter", counts, recipe.filter.max_dropped_share, "filter.max_dropped_share", recipe)
     return manifest.write(target, "filter", inputs, section, counts, files, progress.seconds)
 
 
@@ -65,7 +65,7 @@ def read_annotated(spark: SparkSession, folder: str) -> DataFrame:
 
 
 def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame) -> dict[str, Any]:
-    """Count documents and drops by source.
+    """Count documents and drops by source and rule, and by language.
 
     Raises:
         ReconcileError: the number of documents in a source is not what ingest counted.
@@ -77,28 +77,52 @@ def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame)
                 f"source {name!r}: ingest wrote {source['documents']} documents, {read.get(name, 0)} were read"
             )
     by_rule: dict[str, dict[str, int]] = {name: {} for name in annotated.counts["sources"]}
-    first = taken.where("action = 'drop' AND rank = 0").groupBy(schema.SOURCE, "rule").count()
-    for row in first.orderBy(schema.SOURCE, "rule").collect():
+    for row in first_of(taken).groupBy(schema.SOURCE, "rule").count().orderBy(schema.SOURCE, "rule").collect():
         by_rule[row[schema.SOURCE]][row["rule"]] = row["count"]
-    return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule}
+    lost = {row[schema.LANGUAGE]: row["count"] for row in first_of(taken).groupBy(schema.LANGUAGE).count().collect()}
+    languages = {
+        row[schema.LANGUAGE] or "": [row["count"], lost.get(row[schema.LANGUAGE], 0)]
+        for row in documents.groupBy(schema.LANGUAGE).count().orderBy(schema.LANGUAGE).collect()
+    }
+    return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule, "languages": languages}
 
 
-def check_shares(stage: str, cause: str, counts: Mapping[str, Any], limit: float, key: str) -> None:
-    """Stop when a source loses more than its limit.
+def first_of(taken: DataFrame) -> DataFrame:
+    """Return the decisions under which dropped documents are counted: one for each."""
+    return taken.where("action = 'drop' AND rank = 0")
+
+
+def check_shares(stage: str, counts: Mapping[str, Any], limit: float, key: str, recipe: Recipe) -> None:
+    """Stop when a source or a language loses more than its limit.
 
     Raises:
-        GateError: with the source, the share, the limit, and the key of the recipe that raises it.
+        GateError: with the share, the limit, the rules that drop most, and the key of the recipe that raises it.
     """
-    for source, documents in counts["documents"].items():
-        dropped = sum(counts["by_rule"][source].values())
-        if documents and dropped / documents > limit:
-            rules = sorted(counts["by_rule"][source].items(), key=lambda item: -item[1])[:3]
-            worst = ", ".join(f"{rule} {count:,}" for rule, count in rules)
-            raise GateError(
-                f"{stage}: source {source!r} would lose {dropped:,} of {documents:,} documents to {cause} "
-                f"({dropped / documents:.1%}; limit {limit:.1%}), most to {worst}. "
-                f"If that is meant, say --set {key}={min(1.0, dropped / documents + 0.01):.2f}"
-            )
+    groups = [
+        (f"source {name!r}", documents, sum(counts["by_rule"][name].values()))
+        for name, documents in counts["documents"].items()
+    ]
+    groups += [(f"language {name!r}", *numbers) for name, numbers in counts["languages"].items()]
+    over = [
+        (dropped / documents, name, documents, dropped)
+        for name, documents, dropped in groups
+        if documents >= recipe.gate_documents and dropped / documents > limit
+    ]
+    if not over:
+        return
+    totals: dict[str, int] = {}
+    for rules in counts["by_rule"].values():
+        for rule, count in rules.items():
+            totals[rule] = totals.get(rule, 0) + count
+    most = ", ".join(f"{rule} {count:,}" for rule, count in sorted(totals.items(), key=lambda item: -item[1])[:3])
+    told = "; ".join(
+        f"{name} would lose {dropped:,} of {documents:,} documents ({share:.1%})"
+        for share, name, documents, dropped in sorted(over, reverse=True)[:5]
+    )
+    raise GateError(
+        f"{stage} stops: {told}; the limit is {limit:.1%}. Most go by {most}. "
+        f"If that is meant, say --set {key}={min(1.0, max(over)[0] + 0.01):.2f}"
+    )
 
 
 def work(job: Job) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from redpajama_pipe import recipe as recipes
 from redpajama_pipe import storage
 from redpajama_pipe.arguments import Job, run_job
+from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.stages import (
     build_schedule,
     dedup_documents,
@@ -18,20 +21,37 @@ from redpajama_pipe.stages import (
 )
 from redpajama_pipe.summary import format_summary, write_summary
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> dict[str, Any]:
+    """Run every stage and write recipe.yaml and summary.json.
+
+    Args:
+        spark: gives the session; called only when a stage has something to do.
+        recipe: what to run.
+        folder: where.
+        quiet: no progress lines.
+
+    Returns:
+        The summary, see summary.build_summary.
+    """
+    storage.write_bytes(folder.recipe, recipes.to_yaml(recipe).encode("utf-8"))
+    ingest_documents.run(spark, recipe, folder, annotate=True, quiet=quiet)
+    filter_documents.run(spark, recipe, folder, quiet=quiet)
+    dedup_documents.run(spark, recipe, folder, quiet=quiet)
+    pack_tokens.run(spark, recipe, folder, quiet=quiet)
+    build_schedule.run(recipe, folder, quiet=quiet)
+    write_report.run(spark, recipe, folder, quiet=quiet)
+    return write_summary(recipe, folder)
+
 
 def work(job: Job) -> None:
-    """Run every stage of a recipe and print what came of it."""
+    """Run every stage for a parsed command line and print what came of it."""
     began = time.monotonic()
-    folder, recipe = job.folder, job.recipe
-    storage.write_bytes(folder.recipe, recipes.to_yaml(recipe).encode("utf-8"))
-    ingest_documents.run(job.spark, recipe, folder, annotate=True, quiet=job.quiet)
-    filter_documents.run(job.spark, recipe, folder, quiet=job.quiet)
-    dedup_documents.run(job.spark, recipe, folder, quiet=job.quiet)
-    pack_tokens.run(job.spark, recipe, folder, quiet=job.quiet)
-    build_schedule.run(recipe, folder, quiet=job.quiet)
-    write_report.run(job.spark, recipe, folder, quiet=job.quiet)
-    summary = write_summary(recipe, folder)
-    print(format_summary(summary, folder, time.monotonic() - began))
+    summary = run(job.spark, job.recipe, job.folder, quiet=job.quiet)
+    print(format_summary(summary, job.folder, time.monotonic() - began))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
