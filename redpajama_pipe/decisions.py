@@ -71,8 +71,12 @@ def _file_writer(folder: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[p
 def read(spark: SparkSession, folders: Sequence[str]) -> DataFrame:
     """Read the decisions of one or more stages as one table; the caller has checked their manifests."""
     ddl = schema.spark_ddl(schema.DECISIONS)
-    frames = [spark.read.schema(ddl).parquet(storage.for_spark(folder)) for folder in folders]
-    return reduce(lambda left, right: left.unionByName(right), frames)
+    frames = [
+        spark.read.schema(ddl).parquet(storage.for_spark(folder))
+        for folder in folders
+        if any(name.endswith(".parquet") for name in storage.list_names(folder))  # a stage that decided nothing
+    ]
+    return reduce(lambda left, right: left.unionByName(right), frames) if frames else spark.createDataFrame([], ddl)
 
 
 def dropped_ids(decisions: DataFrame) -> DataFrame:

@@ -8,7 +8,7 @@ from redpajama_pipe import manifest, storage
 from redpajama_pipe.errors import ManifestError
 from redpajama_pipe.manifest import Manifest
 
-DECIDING = ("filter", "exact", "near")
+DECIDING = ("filter", "dedup")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class RunFolder:
     def quarantine(self) -> str:
         return storage.join(self.path, "quarantine")
 
-    def decisions(self, step: str) -> str:
-        """Return the folder of one deciding step: filter, exact or near."""
-        return storage.join(self.path, "decisions", step)
+    def decisions(self, stage: str) -> str:
+        """Return the folder of one deciding stage: filter or dedup."""
+        return storage.join(self.path, "decisions", stage)
 
     @property
     def tokens(self) -> str:
@@ -80,4 +80,4 @@ class RunFolder:
 
     def decided(self) -> list[str]:
         """Return the folders of decisions that are finished, in the order in which they were taken."""
-        return [self.decisions(step) for step in DECIDING if manifest.find(self.decisions(step))]
+        return [self.decisions(stage) for stage in DECIDING if manifest.find(self.decisions(stage))]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from redpajama_pipe import __version__, decisions, manifest, schema, storage
-from redpajama_pipe.dedup.reread import read_texts
+from redpajama_pipe.document_parts import read_texts
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.recipe import Recipe, digest
 from redpajama_pipe.report.model import (
@@ -31,7 +31,7 @@ from redpajama_pipe.report.model import (
     TokenRow,
 )
 from redpajama_pipe.rules import ruleset
-from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.run_folder import DECIDING, RunFolder
 from redpajama_pipe.schema import spark_ddl
 from redpajama_pipe.signals import SIGNALS
 from redpajama_pipe.stages.filter_documents import first_of, read_annotated
@@ -44,8 +44,8 @@ BINS = 32
 CLUSTERS = 12
 EXCERPT = 4000  # characters of an example
 
-# decisions/ step → the report's name of the stage
-STEPS = {"filter": "filter", "exact": "exact_dedup", "near": "near_dedup"}
+# rules of dedup → the report's name of that part of it
+DEDUP = {"exact_duplicate": "exact_dedup", "near_duplicate": "near_dedup"}
 _DESCRIBED = {
     "exact_duplicate": ("no earlier document has the same bytes", ""),
     "near_duplicate": (
@@ -62,7 +62,7 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
         ManifestError: ingest and annotate did not finish.
     """
     where, annotated = folder.annotated()
-    steps = {step: found for step in STEPS if (found := manifest.find(folder.decisions(step)))}
+    steps = {stage: found for stage in DECIDING if (found := manifest.find(folder.decisions(stage)))}
     tokens = manifest.find(folder.tokens)
     schedule = manifest.find(folder.schedule)
     documents = read_annotated(spark, where)
@@ -82,7 +82,7 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
         name=recipe.name,
         documents_in=sum(row.documents_in for row in sources),
         quarantined=sum(row.quarantined for row in sources),
-        dropped={STEPS[step]: sum(row.dropped.get(STEPS[step], 0) for row in sources) for step in steps},
+        dropped={name: sum(row.dropped[name] for row in sources) for name in (sources[0].dropped if sources else ())},
         kept=sum(row.kept for row in sources),
         tokens=tokens.counts["tokens"] if tokens else None,
         bytes_in=sum(row.bytes_in or 0 for row in sources),
@@ -102,7 +102,7 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
             for kind, count in counted["skipped"].items()
         ],
         histograms=_histograms(recipe, documents, taken) if "filter" in steps else [],
-        clusters=_clusters(spark, folder) if "near" in steps else [],
+        clusters=_clusters(spark, folder) if "dedup" in steps else [],
         tokens=[TokenRow(lang, src, docs, toks) for src, lang, docs, toks in tokens.counts["groups"]] if tokens else [],
         schedules=[_schedule_row(row) for row in schedule.counts["schedules"]] if schedule else [],
         shards=[_shard_row(shard) for shard in tokens.counts["shards"]] if tokens else [],
@@ -142,12 +142,13 @@ def _funnel_row(
 ) -> FunnelRow:
     documents, bytes_in = _total(all_sizes, place, name)
     kept, bytes_kept = _total(kept_sizes, place, name)
-    dropped = {
-        STEPS[step]: sum(found.counts["by_rule"][name].values())
-        if kind == "source"
-        else found.counts["languages"][name][1]
-        for step, found in steps.items()
+    by_rule = {
+        stage: found.counts["by_rule"][name] if kind == "source" else found.counts["languages"][name]["dropped"]
+        for stage, found in steps.items()
     }
+    dropped = {"filter": sum(by_rule["filter"].values())} if "filter" in by_rule else {}
+    if "dedup" in by_rule:
+        dropped |= {part: by_rule["dedup"].get(rule, 0) for rule, part in DEDUP.items()}
     # tokens.counts["groups"]: source, language, documents, tokens
     own = sum(row[3] for row in tokens.counts["groups"] if row[place] == name) if tokens else None
     return FunnelRow(kind, name, documents + quarantined, quarantined, dropped, kept, own, bytes_in, bytes_kept)
@@ -174,10 +175,10 @@ def _rules(recipe: Recipe, taken: DataFrame | None) -> list[RuleRow]:
         for rules in map(ruleset.load, recipe.filter.rule_sets)
         for rule in rules.rules
     ]
-    for step, rule in (("exact", "exact_duplicate"), ("near", "near_duplicate")):
-        if getattr(recipe.dedup, step):
+    for wanted, rule in ((recipe.dedup.exact, "exact_duplicate"), (recipe.dedup.near, "near_duplicate")):
+        if wanted:
             keeps, citation = _DESCRIBED[rule]
-            rows.append(RuleRow(STEPS[step], rule, keeps, first.get(rule, 0), citation=citation))
+            rows.append(RuleRow(DEDUP[rule], rule, keeps, first.get(rule, 0), citation=citation))
     return rows
 
 
@@ -296,7 +297,7 @@ def _edges(low: float, high: float, bounds: Sequence[float]) -> tuple[list[float
 
 def _clusters(spark: SparkSession, folder: RunFolder) -> list[Cluster]:
     """Show the largest groups of near-duplicates, each with its least similar pair."""
-    near = decisions.read(spark, [folder.decisions("near")])
+    near = decisions.read(spark, [folder.decisions("dedup")]).where("rule = 'near_duplicate'")
     groups = near.groupBy("kept_doc_id").agg(
         F.count("*").alias("dropped"),
         F.min("similarity").alias("least"),
@@ -372,7 +373,7 @@ def _stages(
     found: list[tuple[str, Manifest]] = [("ingest", ingest)]
     if annotated.stage == "annotate":
         found.append(("annotate", annotated))
-    found += [(STEPS[step], stage) for step, stage in steps.items()]
+    found += list(steps.items())
     found += [(name, stage) for name, stage in (("tokenize", tokens), ("schedule", schedule)) if stage]
     reads_text = ("ingest", "annotate", "tokenize")
     return [

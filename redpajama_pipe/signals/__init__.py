@@ -1,1 +1,6 @@
+"""Text to numbers: each signal is a pure function of one document, described in SIGNALS and computed by score()."""
 
+from redpajama_pipe.signals.batch import score
+from redpajama_pipe.signals.catalogue import SIGNALS, Signal
+
+__all__ = ["SIGNALS", "Signal", "score"]

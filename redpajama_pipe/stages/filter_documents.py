@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from redpajama_pipe import decisions, manifest, schema, storage
 from redpajama_pipe.arguments import Job, run_job
-from redpajama_pipe.errors import GateError, ReconcileError
+from redpajama_pipe.errors import ReconcileError
+from redpajama_pipe.gate import Loss, check_shares
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe, digest, to_tree
@@ -54,7 +55,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         counts = count_decisions(annotated, documents, taken)
         dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
         progress.note = f"{dropped:,} of {total:,} documents dropped by {len(rules)} rules"
-        check_shares("filter", counts, recipe.filter.max_dropped_share, "filter.max_dropped_share", recipe)
+        check_losses(counts, recipe.filter.max_dropped_share, "filter.max_dropped_share", recipe)
     return manifest.write(target, "filter", inputs, section, counts, files, progress.seconds)
 
 
@@ -79,11 +80,12 @@ def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame)
     by_rule: dict[str, dict[str, int]] = {name: {} for name in annotated.counts["sources"]}
     for row in first_of(taken).groupBy(schema.SOURCE, "rule").count().orderBy(schema.SOURCE, "rule").collect():
         by_rule[row[schema.SOURCE]][row["rule"]] = row["count"]
-    lost = {row[schema.LANGUAGE]: row["count"] for row in first_of(taken).groupBy(schema.LANGUAGE).count().collect()}
-    languages = {
-        row[schema.LANGUAGE] or "": [row["count"], lost.get(row[schema.LANGUAGE], 0)]
+    languages: dict[str, dict[str, Any]] = {
+        row[schema.LANGUAGE] or "": {"documents": row["count"], "dropped": {}}
         for row in documents.groupBy(schema.LANGUAGE).count().orderBy(schema.LANGUAGE).collect()
     }
+    for row in first_of(taken).groupBy(schema.LANGUAGE, "rule").count().orderBy(schema.LANGUAGE, "rule").collect():
+        languages[row[schema.LANGUAGE] or ""]["dropped"][row["rule"]] = row["count"]
     return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule, "languages": languages}
 
 
@@ -92,37 +94,28 @@ def first_of(taken: DataFrame) -> DataFrame:
     return taken.where("action = 'drop' AND rank = 0")
 
 
-def check_shares(stage: str, counts: Mapping[str, Any], limit: float, key: str, recipe: Recipe) -> None:
-    """Stop when a source or a language loses more than its limit.
+def check_losses(counts: Mapping[str, Any], limit: float, key: str, recipe: Recipe) -> None:
+    """Stop when a source or a language of at least `recipe.gate_documents` documents loses more than its limit.
 
     Raises:
-        GateError: with the share, the limit, the rules that drop most, and the key of the recipe that raises it.
+        GateError: with the shares, the limit, the rules that drop most, and the key of the recipe that raises it.
     """
-    groups = [
-        (f"source {name!r}", documents, sum(counts["by_rule"][name].values()))
-        for name, documents in counts["documents"].items()
-    ]
-    groups += [(f"language {name!r}", *numbers) for name, numbers in counts["languages"].items()]
-    over = [
-        (dropped / documents, name, documents, dropped)
-        for name, documents, dropped in groups
-        if documents >= recipe.gate_documents and dropped / documents > limit
-    ]
-    if not over:
-        return
     totals: dict[str, int] = {}
     for rules in counts["by_rule"].values():
         for rule, count in rules.items():
             totals[rule] = totals.get(rule, 0) + count
-    most = ", ".join(f"{rule} {count:,}" for rule, count in sorted(totals.items(), key=lambda item: -item[1])[:3])
-    told = "; ".join(
-        f"{name} would lose {dropped:,} of {documents:,} documents ({share:.1%})"
-        for share, name, documents, dropped in sorted(over, reverse=True)[:5]
-    )
-    raise GateError(
-        f"{stage} stops: {told}; the limit is {limit:.1%}. Most go by {most}. "
-        f"If that is meant, say --set {key}={min(1.0, max(over)[0] + 0.01):.2f}"
-    )
+    most = sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:3]
+    hint = f"Most go by {', '.join(f'{rule} ({count:,})' for rule, count in most)}. " if most else ""
+    sources = [
+        Loss(name, documents, sum(counts["by_rule"][name].values())) for name, documents in counts["documents"].items()
+    ]
+    languages = [
+        Loss(name, counted["documents"], sum(counted["dropped"].values()))
+        for name, counted in counts["languages"].items()
+    ]
+    for group, losses in (("source", sources), ("language", languages)):
+        large = [loss for loss in losses if loss.documents >= recipe.gate_documents]
+        check_shares(large, limit, key=key, group=group, hint=hint)
 
 
 def work(job: Job) -> None:

@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from redpajama_pipe import schema, storage
-from redpajama_pipe.dedup.reread import read_texts
-from redpajama_pipe.errors import ManifestError
+from redpajama_pipe.document_parts import read_members
 from redpajama_pipe.tables import TableWriter
 from redpajama_pipe.tokens.encode import Encoder, open_encoder
 from redpajama_pipe.tokens.indexed import IndexedWriter
@@ -98,23 +97,8 @@ def read_rows(documents: str, rows: pa.RecordBatch) -> Iterator[str]:
     """
     for name, some in _runs(rows, schema.PART):
         with storage.open_parquet(storage.join(documents, f"{name}.parquet")) as parquet:
-            for texts, _ in _take(parquet, name, some):
+            for texts, _ in read_members(parquet, some, name, ENCODE_BYTES):
                 yield from texts.to_pylist()
-
-
-def _take(parquet: pq.ParquetFile, part: str, rows: pa.RecordBatch) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
-    """Yield the texts of some rows of a part, beside those rows, at most ENCODE_BYTES at a time.
-
-    Raises:
-        ManifestError: a row holds another document than it should.
-    """
-    for read in read_texts(parquet, rows.column(schema.ROW).to_numpy(), part, ENCODE_BYTES):
-        some = rows.slice(read.first, len(read.texts))
-        if not some.column(schema.DOC_ID).equals(read.doc_ids.cast(pa.binary())):
-            raise ManifestError(
-                f"document part {part} is not the one that the decisions are about; run the stages again"
-            )
-        yield read.texts, some
 
 
 def _receipt(receipt: dict[str, Any]) -> pa.RecordBatch:
@@ -167,7 +151,7 @@ class _Shard:
                 storage.open_parquet(storage.join(self._settings.documents, f"{part}.parquet"))
             )
             self._part = part
-        for texts, some in _take(self._parquet, part, rows):
+        for texts, some in read_members(self._parquet, rows, part, ENCODE_BYTES):
             self._encode(texts, some)
 
     def _encode(self, texts: pa.Array, rows: pa.RecordBatch) -> None:

@@ -49,8 +49,8 @@ def write_corpus(folder: Path) -> Recipe:
             lines.append(json.dumps({"text": text, "meta": {"set": f"set {seed % 3}"}}))
             if seed % 8 == 0:  # the same again
                 lines.append(json.dumps({"text": text, "meta": {"set": "copy"}}))
-            if seed % 10 == 0:  # three words of it changed: nearly the same
-                changed = [*words[:40], "otherwise", *words[41:80], "elsewhere", *words[81:]]
+            if seed % 10 == 0:  # one word more: a Jaccard similarity of about 0.92
+                changed = [*words[:40], "otherwise", *words[40:]]
                 lines.append(json.dumps({"text": " ".join(changed), "meta": {"set": "near"}}))
         lines.append(json.dumps({"text": "Too short to keep.", "meta": {}}))
         lines.append('{"text": "cut off')
@@ -115,7 +115,7 @@ def test_every_dropped_document_has_a_receipt(finished: Finished) -> None:
     _, run, _ = finished
     documents = {row["doc_id"]: row for row in rows(run.documents)}
     kept = {row["doc_id"] for row in rows(run.token_map)}
-    receipts = [row for step in ("filter", "exact", "near") for row in rows(run.decisions(step))]
+    receipts = [row for step in ("filter", "dedup") for row in rows(run.decisions(step))]
     counted = [row["doc_id"] for row in receipts if row["action"] == "drop" and row["rank"] == 0]
     assert len(counted) == len(set(counted))
     assert set(documents) == kept | set(counted)
@@ -125,7 +125,10 @@ def test_every_dropped_document_has_a_receipt(finished: Finished) -> None:
         if row["rule"] == "gopher.min_word_count":
             assert evidence == {"word_count": 4}
         if row["rule"] == "exact_duplicate":
-            assert documents[row["kept_doc_id"]]["text"] == documents[row["doc_id"]]["text"]
+            equal = documents[bytes.fromhex(evidence.get("equal_to", evidence["kept"]))]
+            assert equal["text"] == documents[row["doc_id"]]["text"]
+            # the equal document may itself be a near-duplicate of a longer one, which then is the one that stays
+            assert ("equal_to" in evidence) == (row["similarity"] < 1.0)
         if row["stage"] == "dedup":
             assert row["kept_doc_id"] in kept
             assert evidence["kept"] == row["kept_doc_id"].hex()
@@ -136,12 +139,12 @@ def test_similarity_in_a_receipt_is_the_exact_jaccard(finished: Finished) -> Non
     texts = {row["doc_id"]: row["text"] for row in rows(run.documents)}
 
     def shingles(text: str) -> set[tuple[str, ...]]:
-        words = text.lower()
+        words = text.lower().split()
         return {tuple(words[at : at + 5]) for at in range(len(words) - 4)}
 
-    near = rows(run.decisions("near"))
-    assert len(near) == 12
-    for row in near:
+    taken = [row for row in rows(run.decisions("dedup")) if row["similarity"] < 1.0]
+    assert len(taken) > 12, "near-duplicates, and equal copies of near-duplicates"
+    for row in taken:
         one, other = shingles(texts[row["doc_id"]]), shingles(texts[row["kept_doc_id"]])
         assert row["similarity"] == pytest.approx(len(one & other) / len(one | other), abs=1e-12)
         assert row["similarity"] >= 0.8
@@ -163,7 +166,7 @@ def test_ids_in_the_shards_decode_to_the_kept_texts(finished: Finished) -> None:
         assert int(shard.sizes[: place["sequence"]].sum()) == place["offset"]
         assert ids[-1] == eod
         assert encoder.decode(ids[:-1]) == texts[place["doc_id"]]
-        assert place["subset"].startswith("set ")
+        assert place["subset"] in ("set 0", "set 1", "set 2", "near", "copy")
     assert sum(entry["tokens"] for entry in summary["sources"].values()) == sum(shard.tokens for shard in shards)
 
 
@@ -279,14 +282,14 @@ def test_a_filter_that_drops_nearly_everything_stops(finished: Finished, spark: 
     tree["filter"]["rule_sets"] = [str(strict)]
     other = RunFolder.at(str(tmp_path / "r"))
     ingest_documents.run(lambda: spark, settings, other, quiet=True)
-    with pytest.raises(GateError, match=r"source 'first' would lose 100 of 100 documents .*strict\.long"):
+    with pytest.raises(GateError, match=r"source first: 100 of 100 documents, 100 %.*strict\.long \(150\)"):
         filter_documents.run(lambda: spark, recipe.from_tree(tree, "t"), other, quiet=True)
     assert manifest.find(other.decisions("filter")) is None
 
 
 def test_explain_tells_the_life_of_a_duplicate_and_of_a_kept_document(finished: Finished) -> None:
     _, run, _ = finished
-    near = rows(run.decisions("near"))[0]
+    near = next(row for row in rows(run.decisions("dedup")) if row["rule"] == "near_duplicate")
     told = explain_document(run.path, near["doc_id"].hex())
     assert "dropped by near_duplicate" in told
     assert near["kept_doc_id"].hex() in told

@@ -1,0 +1,126 @@
+"""MinHash signatures: megabytes of text a second on one core, against datasketch.
+
+    python benchmarks/bench_minhash.py [--data documents.jsonl.zst] [--megabytes 20]
+
+datasketch signs a sample of the same documents, once from ready shingles and once from the text. Times are CPU seconds
+of the process, the best of several rounds; the first call, which compiles or loads the kernels, stands on its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import time
+from collections.abc import Callable
+
+import datasketch
+import numpy as np
+import pyarrow as pa
+import zstandard
+
+from redpajama_pipe.dedup.content import content_hash
+from redpajama_pipe.dedup.minhash import MinHashSpec, sign, sign_batch
+from redpajama_pipe.dedup.shingles import shingle_hashes
+
+SPECS = {
+    "default: words, affine32": MinHashSpec(),
+    "words, affine64": MinHashSpec(scheme="affine64"),
+    "words, legacy": MinHashSpec(scheme="legacy"),
+    "words, datatrove_sha1": MinHashSpec(scheme="datatrove_sha1"),
+    "words, datatrove_xxh64": MinHashSpec(scheme="datatrove_xxh64"),
+    "none, affine32": MinHashSpec(normalization="none"),
+    "none, legacy": MinHashSpec(normalization="none", scheme="legacy"),
+    "RedPajama-V2: 13 words, 128 values": MinHashSpec(128, 13, "redpajama_v2", "redpajama_v2", 42, 9, 13),
+}
+PEER = "none, affine32"  # datasketch's default scheme, on the words that its examples take
+
+
+def read(path: str, most: int) -> list[str]:
+    """Read the `text` of JSON lines until there are `most` bytes of it."""
+    texts, size = [], 0
+    with open(path, "rb") as raw:
+        lines = zstandard.ZstdDecompressor().stream_reader(raw) if path.endswith(".zst") else raw
+        for line in io.TextIOWrapper(lines, encoding="utf-8"):
+            texts.append(json.loads(line)["text"])
+            size += len(texts[-1].encode())
+            if size >= most:
+                break
+    return texts
+
+
+def synthetic(most: int) -> list[str]:
+    """Make English-like documents: 20,000 words with Zipf's frequencies, a few hundred a document, punctuation."""
+    random = np.random.default_rng(1)
+    letters = np.array(list("etaoinshrdlucmfwypvbgk"))
+    vocabulary = np.array(["".join(random.choice(letters, size)) for size in random.integers(1, 12, 20_000)])
+    ends = np.array(["", "", "", "", "", "", "", ",", ".", ".\n"])
+    texts, size = [], 0
+    while size < most:
+        count = int(random.lognormal(6, 1))
+        words = vocabulary[np.minimum(random.zipf(1.3, count), len(vocabulary)) - 1]
+        texts.append(" ".join(map("".join, zip(words, random.choice(ends, count), strict=True))))
+        size += len(texts[-1])
+    return texts
+
+
+def seconds(work: Callable[[], object], rounds: int = 5) -> float:
+    """Time the best of several rounds."""
+    best = float("inf")
+    for _ in range(rounds):
+        begin = time.process_time()
+        work()
+        best = min(best, time.process_time() - begin)
+    return best
+
+
+def shingles_in_python(document: str) -> list[bytes]:
+    """Split, and join every five words."""
+    words = document.split()
+    return [" ".join(words[i : i + 5]).encode() for i in range(len(words) - 4)]
+
+
+def datasketch_of(shingles: list[bytes]) -> datasketch.MinHash:
+    """Sign as `PEER` says, with datasketch's fastest call."""
+    minhash = datasketch.MinHash(num_perm=112, seed=1, scheme="affine32")
+    minhash.update_batch(shingles)
+    return minhash
+
+
+def main() -> None:
+    """Print one line a measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="JSON lines with a text, .zst or plain; without it, made-up text")
+    parser.add_argument("--megabytes", type=float, default=20, help="how much text to sign")
+    options = parser.parse_args()
+    most = int(options.megabytes * 1e6)
+    documents = read(options.data, most) if options.data else synthetic(most)
+    texts = pa.array(documents, pa.large_string())
+    megabytes = sum(len(document.encode()) for document in documents) / 1e6
+    print(f"{len(documents):,} documents, {megabytes:.1f} MB")
+
+    begin = time.process_time()
+    sign_batch(texts[:1], MinHashSpec())
+    print(f"first call: {time.process_time() - begin:.2f} s")
+
+    rates = {}
+    for name, spec in SPECS.items():
+        rates[name] = megabytes / seconds(lambda spec=spec: sign_batch(texts, spec))  # type: ignore[misc]
+        print(f"{name:36} {rates[name]:8.1f} MB/s")
+    print(f"{'shingle sets':36} {megabytes / seconds(lambda: shingle_hashes(texts, MinHashSpec()), 3):8.1f} MB/s")
+    print(f"{'content hash':36} {megabytes / seconds(lambda: content_hash(texts)):8.1f} MB/s")
+
+    sample = documents[:: max(1, len(documents) // 300)]
+    sampled = sum(len(document.encode()) for document in sample) / 1e6
+    ready = list(map(shingles_in_python, sample))
+    given = sampled / seconds(lambda: list(map(datasketch_of, ready)), 3)
+    whole = sampled / seconds(lambda: [datasketch_of(shingles_in_python(document)) for document in sample], 3)
+    ours = sign(pa.array(sample, pa.large_string()), SPECS[PEER])
+    same = all((row == datasketch_of(each).hashvalues).all() for row, each in zip(ours, ready, strict=True))
+    print(f"{'datasketch ' + datasketch.__version__ + ', shingles given':36} {given:8.1f} MB/s")
+    print(f"{'datasketch ' + datasketch.__version__ + ', from text':36} {whole:8.1f} MB/s")
+    print(f"same signatures: {same}; {PEER} is {rates[PEER] / given:.0f} and {rates[PEER] / whole:.0f} times as fast")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,311 @@
+"""MinHash signatures of documents, bit-equal to those that published tools make.
+
+The least value of each of many random permutations over a document's shingles: two signatures agree in a share of
+their places that estimates the Jaccard similarity of the shingle sets. Broder 1997, On the resemblance and containment
+of documents. A core signs more than 100 MB of text a second (benchmarks/bench_minhash.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numba import njit, uint32, uint64
+from numpy.typing import NDArray
+
+from redpajama_pipe import recipe
+from redpajama_pipe.dedup.shingles import NORMALIZATIONS, hash_runs
+from redpajama_pipe.errors import RecipeError
+
+SCHEMES = ("affine32", "affine64", "legacy", "redpajama_v2", "datatrove_sha1", "datatrove_xxh64")
+
+_MERSENNE = (1 << 61) - 1
+_REDPAJAMA_SEED = 42
+_TILE = 2048  # hashes at a time: 8 or 16 KB, which stay in the L1 cache while every permutation reads them
+_STEP = 64  # a tile is filled up to a multiple of this, so that its loop runs in whole vectors
+
+
+@dataclass(frozen=True)
+class MinHashSpec:
+    """What a signature is: two signatures compare only when made by equal specs.
+
+    Attributes:
+        num_perm: values in a signature, at least bands * rows.
+        shingle: consecutive words in one element of the set.
+        normalization: what the words are; they are joined by one space.
+            `words`: lower case (one code point to one, Unicode 14.0), maximal runs of letters, digits and other
+            numbers (str.isalnum()) with the combining marks that follow them. Everything else only separates, so
+            punctuation does not matter. In Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar each such character
+            is a word of its own.
+            `none`: str.split(), unchanged.
+            `redpajama_v2`: ASCII punctuation deleted, lower case, str.split(), NFD.
+        scheme: from a shingle's UTF-8 bytes to values.
+            `affine32`, `affine64`, `legacy`: those of datasketch 2.0; `legacy` is the only one of datasketch 1.x.
+            `redpajama_v2`: `legacy` with the 128 pairs that RedPajama-V2 drew with seed 42.
+            `datatrove_sha1`, `datatrove_xxh64`: 64-bit values as of datatrove; FineWeb used the first with seed 1.
+        seed: of NumPy's RandomState, which draws the permutations.
+        bands: groups of values that make documents candidates when one is equal.
+        rows: values in each.
+    """
+
+    num_perm: int = 112
+    shingle: int = 5
+    normalization: str = "words"
+    scheme: str = "affine32"
+    seed: int = 1
+    bands: int = 14
+    rows: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("num_perm", "shingle", "bands", "rows"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"minhash: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.num_perm < self.bands * self.rows:
+            raise RecipeError(
+                f"minhash: {self.bands} bands of {self.rows} rows need {self.bands * self.rows} values; "
+                f"num_perm is {self.num_perm}"
+            )
+        if self.normalization not in NORMALIZATIONS:
+            raise RecipeError(
+                f"minhash: no normalization {self.normalization!r}; there are: {', '.join(NORMALIZATIONS)}"
+            )
+        if self.scheme not in SCHEMES:
+            raise RecipeError(f"minhash: no scheme {self.scheme!r}; there are: {', '.join(SCHEMES)}")
+        if not 0 <= self.seed < 1 << 32:
+            raise RecipeError(f"minhash: seed is {self.seed}; it must be in 0 to 4294967295")
+        if self.scheme == "redpajama_v2" and self.seed != _REDPAJAMA_SEED:
+            raise RecipeError(f"minhash: seed is {self.seed}; the scheme redpajama_v2 is defined with seed 42")
+
+    @classmethod
+    def of(cls, settings: recipe.MinHash) -> MinHashSpec:
+        """Make the spec of a recipe's settings: as many values as the bands need."""
+        return cls(
+            num_perm=settings.bands * settings.rows,
+            shingle=settings.shingle,
+            normalization=settings.normalization,
+            scheme=settings.scheme,
+            seed=settings.seed,
+            bands=settings.bands,
+            rows=settings.rows,
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of one value: little-endian, 4 or 8 bytes."""
+        return np.dtype("<u8" if self.scheme in ("affine64", "datatrove_sha1", "datatrove_xxh64") else "<u4")
+
+
+@lru_cache(maxsize=8)
+def permutations(spec: MinHashSpec) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Draw the coefficients of a * hash + b.
+
+    Returns:
+        Two arrays (num_perm,), read-only; uint32 for affine32, else uint64.
+
+    Source: datasketch/minhash.py, MinHash._init_permutations; datatrove/pipeline/dedup/minhash.py, init_parameters.
+    """
+    generator = np.random.RandomState(spec.seed)  # the published permutations come from it
+    count = spec.num_perm
+    if spec.scheme in ("legacy", "redpajama_v2"):
+        pairs = [(generator.randint(1, _MERSENNE, dtype=np.uint64), generator.randint(0, _MERSENNE, dtype=np.uint64))
+                 for _ in range(count)]  # fmt: skip
+        a, b = np.array(pairs, np.uint64).T.copy()
+    elif spec.scheme.startswith("datatrove"):
+        a = generator.randint(1, _MERSENNE, count, dtype=np.uint64)
+        b = generator.randint(0, _MERSENNE, count, dtype=np.uint64)
+    else:
+        kind, width = (np.uint32, 32) if spec.scheme == "affine32" else (np.uint64, 64)
+        a = generator.randint(0, 1 << (width - 1), count, dtype=kind) * kind(2) + kind(1)
+        b = generator.randint(0, 1 << width, count, dtype=kind)
+    a.flags.writeable = b.flags.writeable = False
+    return a, b
+
+
+def sign(texts: pa.Array, spec: MinHashSpec) -> NDArray[Any]:
+    """Make the signature of every document.
+
+    Args:
+        texts: string or large_string.
+        spec: what to make.
+
+    Returns:
+        (documents, num_perm) minima, uint32 or uint64 as `spec.dtype`. A document with fewer words than one shingle,
+        or null, has the greatest value everywhere, as datasketch's MinHash of an empty set.
+    """
+    return _sign(texts, spec)[0]
+
+
+def sign_batch(texts: pa.Array, spec: MinHashSpec) -> pa.Array:
+    """Make the column of signatures that is stored.
+
+    Returns:
+        binary: num_perm values of `spec.dtype` end to end; null for a document that has fewer words than one shingle,
+        or is null.
+
+    Raises:
+        ValueError: more signatures than one binary array holds, 2 GB.
+    """
+    signatures, signed = _sign(texts, spec)
+    rows = signatures if signed.all() else signatures[signed]
+    if rows.nbytes > np.iinfo(np.int32).max:
+        raise ValueError(f"{len(rows)} signatures of {spec.num_perm} values exceed 2 GB; pass fewer documents at once")
+    offsets = np.zeros(len(signed) + 1, np.int32)
+    np.cumsum(signed * (spec.num_perm * spec.dtype.itemsize), out=offsets[1:])
+    validity = pa.py_buffer(np.packbits(signed, bitorder="little"))
+    values = pa.py_buffer(np.ascontiguousarray(rows, spec.dtype).reshape(-1).view(np.uint8))
+    return pa.Array.from_buffers(pa.binary(), len(signed), [validity, pa.py_buffer(offsets), values])
+
+
+def read_signatures(column: pa.Array, spec: MinHashSpec) -> NDArray[Any]:
+    """Read a column that `sign_batch` wrote.
+
+    Returns:
+        (documents, num_perm), as `sign` gives them; the greatest value where the column is null.
+
+    Raises:
+        ValueError: a signature of another length: it was made by another spec.
+    """
+    width = spec.num_perm * spec.dtype.itemsize
+    _, offset_buffer, data = column.buffers()
+    signed = column.is_valid().to_numpy(zero_copy_only=False)
+    signatures = np.full((len(column), spec.num_perm), np.iinfo(spec.dtype).max, spec.dtype)
+    if not signed.any():
+        return signatures
+    kind = np.int64 if column.type == pa.large_binary() else np.int32
+    offsets = np.frombuffer(offset_buffer, kind)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    lengths = np.diff(offsets)
+    if (lengths[signed] != width).any():
+        found = int(lengths[signed][lengths[signed] != width][0])
+        raise ValueError(f"a signature has {found} bytes; {spec.num_perm} values of {spec.scheme} are {width}")
+    data = np.frombuffer(data, np.uint8)
+    if (lengths[~signed] == 0).all():  # the signatures stand end to end
+        signatures[signed] = data[offsets[0] : offsets[-1]].view(spec.dtype).reshape(-1, spec.num_perm)
+    else:
+        places = offsets[:-1][signed][:, None] + np.arange(width)
+        signatures[signed] = data[places].view(spec.dtype)
+    return signatures
+
+
+def _sign(texts: pa.Array, spec: MinHashSpec) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    a, b = permutations(spec)
+    function: Literal["sha1", "xxh64"] = "xxh64" if spec.scheme == "datatrove_xxh64" else "sha1"
+    narrow = spec.scheme == "affine32"
+    legacy = spec.scheme in ("legacy", "redpajama_v2")
+    greatest = np.iinfo(spec.dtype).max
+    signatures = np.full((len(texts), spec.num_perm), greatest, np.uint32 if narrow else np.uint64)
+    signed = np.zeros(len(texts), np.bool_)
+    tile32, tile64 = np.empty(_TILE, np.uint32), np.empty(_TILE, np.uint64)
+    for hashes, documents, ends in hash_runs(texts, spec.shingle, spec.normalization, function):
+        signed[documents] = True
+        if narrow:
+            _lower_affine32(hashes, documents, ends, a, b, signatures, tile32)
+        elif spec.scheme == "affine64":
+            _lower_affine64(hashes, documents, ends, a, b, signatures, tile64)
+        else:
+            mask = np.uint64(0xFFFFFFFF if legacy else 0xFFFFFFFFFFFFFFFF)
+            _lower_mersenne(hashes, documents, ends, a, b, mask, signatures, tile64)
+    return signatures.astype(spec.dtype, copy=False), signed
+
+
+# The kernels below lower each document's minima by a run of hashes. They fill a tile up with copies of one of its own
+# hashes, which cannot change a minimum. The inner loop goes over hashes, not permutations: one multiplication, one
+# addition and one minimum for a whole vector.
+
+
+@njit(cache=True, nogil=True)
+def _lower_affine32(
+    hashes: NDArray[np.uint64],
+    documents: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    a: NDArray[np.uint32],
+    b: NDArray[np.uint32],
+    signatures: NDArray[np.uint32],
+    tile: NDArray[np.uint32],
+) -> None:
+    begin = 0
+    for run in range(len(documents)):
+        minima = signatures[documents[run]]
+        while begin < ends[run]:
+            size = min(ends[run] - begin, _TILE)
+            for i in range(size):  # MurmurHash3's 32-bit finaliser of the first four bytes
+                h = uint32(hashes[begin + i])
+                h = uint32(uint32(h ^ (h >> uint32(16))) * uint32(0x85EBCA6B))
+                h = uint32(uint32(h ^ (h >> uint32(13))) * uint32(0xC2B2AE35))
+                tile[i] = uint32(h ^ (h >> uint32(16)))
+            begin += size
+            while size % _STEP:
+                tile[size] = tile[0]
+                size += 1
+            for p in range(len(a)):
+                factor, term, least = a[p], b[p], minima[p]
+                for i in range(size):
+                    least = min(least, uint32(factor * tile[i] + term))
+                minima[p] = least
+
+
+@njit(cache=True, nogil=True)
+def _lower_affine64(
+    hashes: NDArray[np.uint64],
+    documents: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64],
+    signatures: NDArray[np.uint64],
+    tile: NDArray[np.uint64],
+) -> None:
+    begin = 0
+    for run in range(len(documents)):
+        minima = signatures[documents[run]]
+        while begin < ends[run]:
+            size = min(ends[run] - begin, _TILE)
+            for i in range(size):  # MurmurHash3's 64-bit finaliser
+                h = hashes[begin + i]
+                h = (h ^ (h >> uint64(33))) * uint64(0xFF51AFD7ED558CCD)
+                h = (h ^ (h >> uint64(33))) * uint64(0xC4CEB9FE1A85EC53)
+                tile[i] = h ^ (h >> uint64(33))
+            begin += size
+            while size % _STEP:
+                tile[size] = tile[0]
+                size += 1
+            for p in range(len(a)):
+                factor, term, least = a[p], b[p], minima[p]
+                for i in range(size):
+                    least = min(least, factor * tile[i] + term)
+                minima[p] = least
+
+
+@njit(cache=True, nogil=True)
+def _lower_mersenne(
+    hashes: NDArray[np.uint64],
+    documents: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64],
+    mask: np.uint64,
+    signatures: NDArray[np.uint64],
+    tile: NDArray[np.uint64],
+) -> None:
+    prime = uint64(_MERSENNE)
+    begin = 0
+    for run in range(len(documents)):
+        minima = signatures[documents[run]]
+        while begin < ends[run]:
+            size = min(ends[run] - begin, _TILE)
+            for i in range(size):
+                tile[i] = hashes[begin + i] & mask
+            begin += size
+            while size % _STEP:
+                tile[size] = tile[0]
+                size += 1
+            for p in range(len(a)):
+                factor, term, least = a[p], b[p], minima[p]
+                for i in range(size):
+                    # The sum wraps at 2**64 before the remainder is taken: part of the published definition.
+                    value = factor * tile[i] + term
+                    value = (value & prime) + (value >> uint64(61))
+                    value = min(value, value - prime)  # below the prime, the difference wraps to a great number
+                    least = min(least, value & mask)
+                minima[p] = least
