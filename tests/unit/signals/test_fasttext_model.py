@@ -33,7 +33,20 @@ def assert_equals_library(texts: list[str | None], path: str) -> None:
 
 PIECES = [
     *["the", "und", "la", "日本語", "привет", "é", "e\u0301", "𝒳𝒳", "a", "x" * 200, "xyz" * 200, "日本" * 100],
-    *["</s>", "x</s>", "__label__en", "__label__", "__label__nothing", "<", ">", "\u00a0", "\u2028", "\x1c", "\x1b"],
+    *[
+        "</s>",
+        "x</s>",
+        "</s>x",
+        "__label__en",
+        "__label__",
+        "__label__nothing",
+        "<",
+        ">",
+        "\u00a0",
+        "\u2028",
+        "\x1c",
+        "\x1b",
+    ],
 ]
 GAPS = [" ", "\n", "\r\n", "\t", "\0", "\v", "\f", "  ", ""]
 texts = st.one_of(
@@ -46,6 +59,11 @@ texts = st.one_of(
 @given(documents=st.lists(st.none() | texts, max_size=5))
 def test_any_text_is_labelled_as_the_library_does(published: str, documents: list[str | None]) -> None:
     assert_equals_library(documents, published)
+
+
+@pytest.mark.parametrize("odd", ["</s>", "</s>x", "__label__en", "__label__nothing", "\0", "\u00a0"])
+def test_what_the_library_reads_specially(published: str, odd: str) -> None:
+    assert_equals_library([odd, f"{odd} und", f"the cat {odd} und der Hund und die Maus"], published)
 
 
 def test_real_text_is_labelled_as_the_library_does(published: str, real_data: Path) -> None:
@@ -66,8 +84,8 @@ def trained(folder: Path, **options: Any) -> Any:
     choose = random.Random(0)
     letters = {"one": "abcdeé", "two": "defghж", "three": "ghijk日"}
     lines = []
-    for _ in range(600):
-        label = choose.choice([*letters, "one", "one"])
+    # One label is as frequent as the two others together: a tie when they are joined into a tree.
+    for label in ["one", "two", "one", "three"] * 150:
         words = ["".join(choose.choices(letters[label], k=choose.randint(1, 7))) for _ in range(8)]
         lines.append(f"__label__{label} {' '.join(words)}")
     (folder / "lines.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,443 @@
+"""Training data in schedule order, from token shards and a schedule on a local disk.
+
+`SequenceReader` needs NumPy alone: turn i of the schedule → seq_len + 1 ids, straight from the memory-mapped files.
+`TokenDataset` and `TokenLoader` give the same to PyTorch. Where training stands is one number, the sequences consumed
+by all ranks together, so a run goes on exactly with another number of ranks or workers or another batch size.
+Opening reads two manifests and the shards' headers; nothing is held that grows with the corpus.
+
+Source: EleutherAI/gpt-neox, megatron/data/samplers.py, DistributedBatchSampler (slices of a batch), and
+megatron/data/data_utils.py, make_data_loader (sequential, an incomplete last batch is left out).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import operator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from redpajama_pipe import manifest, storage
+from redpajama_pipe.errors import InputError, ManifestError, SetupError
+from redpajama_pipe.recipe import digest
+from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.tokens.indexed import IndexedDataset
+from redpajama_pipe.tokens.schedule import PARTS, Schedule, read_schedule
+
+INPUT_IDS = "input_ids"
+
+
+class Piece(NamedTuple):
+    """The part of a sequence that comes from one document.
+
+    Attributes:
+        document: its number, counted over all shards.
+        shard: the shard that holds it, by its place in the order of shards.
+        sequence: its number inside the shard's .idx.
+        start: first token of the document that is in it.
+        length: how many are.
+    """
+
+    document: int
+    shard: int
+    sequence: int
+    start: int
+    length: int
+
+
+def open_run(run: str | Path, epochs: float | None = None) -> SequenceReader:
+    """Open a run's shards and one of its schedules.
+
+    Args:
+        run: the run's folder, on a local disk.
+        epochs: which schedule; None where there is one only.
+
+    Raises:
+        ManifestError: tokenize or schedule did not finish, or they do not belong together.
+        InputError: the run is not on a local disk, or has no such schedule.
+    """
+    folder = RunFolder.at(str(run))
+    return open_folders(folder.tokens, folder.schedule, epochs)
+
+
+def open_folders(tokens: str | Path, schedule: str | Path, epochs: float | None = None) -> SequenceReader:
+    """Open shards and a schedule that lie apart from their run.
+
+    Args:
+        tokens: a folder of shards with its manifest.
+        schedule: a run's folder of schedules, or one schedule.
+        epochs: which schedule; None where there is one only.
+
+    Raises:
+        ManifestError, InputError: as `open_run`.
+    """
+    places = [storage.absolute(str(place)) for place in (tokens, schedule)]
+    for place in places:
+        if "://" in place:
+            raise InputError(f"{place} is not on a local disk: shards and schedules are memory-mapped; copy it first")
+    if storage.exists(storage.join(places[1], "schedule.json")):
+        return SequenceReader(*places)
+    folders = schedule_folders(places[1])
+    said = ", ".join(f"{each:g}" for each in folders)
+    if epochs is None and len(folders) > 1:
+        raise InputError(f"{schedule} has schedules of {said} epochs; say which with epochs=")
+    wanted = next(iter(folders)) if epochs is None else epochs
+    if wanted not in folders:
+        raise InputError(f"{schedule} has no schedule of {wanted:g} epochs; there are: {said}")
+    return SequenceReader(places[0], folders[wanted])
+
+
+def schedule_folders(schedule: str) -> dict[float, str]:
+    """Return the folder of each schedule of a run, by its number of epochs, in the recipe's order.
+
+    Raises:
+        ManifestError: the stage did not finish.
+    """
+    schedules = manifest.read(schedule).counts["schedules"]
+    return {each["epochs"]: storage.join(schedule, each["folder"]) for each in schedules}
+
+
+class SequenceReader:
+    """The sequences that training reads, in order: `reader[turn]`, from 0 to `len(reader) - 1`.
+
+    Attributes:
+        index: the schedule.
+        seq_len: predicted tokens a sequence.
+        samples: how many sequences training reads: steps * batch_size of the recipe.
+        batch_size: sequences a step, as the recipe says.
+        steps: samples // batch_size.
+        epochs: as the recipe says.
+        tokens: folder of the shards.
+        schedule: folder of the schedule.
+        shards: their names, in order.
+        starts: (shards + 1,) the number of the first document of each shard.
+        schedule_hash: of the order: the three arrays, seq_len, and the shards' names.
+        tokens_hash: of the shards' manifest.
+    """
+
+    def __init__(self, tokens: str, schedule: str) -> None:
+        """Open one schedule; see `open_run`.
+
+        Args:
+            tokens: folder of the shards, with its manifest.
+            schedule: the folder that has schedule.json.
+        """
+        packed = manifest.read(tokens)
+        self.tokens, self.schedule = tokens, schedule
+        self.tokens_hash = packed.hash
+        mapped = read_schedule(schedule)
+        # plain arrays over the same maps: reading one value of a numpy.memmap takes several times as long
+        self.index: Schedule = replace(
+            mapped,
+            doc_idx=np.asarray(mapped.doc_idx),
+            sample_idx=np.asarray(mapped.sample_idx),
+            shuffle_idx=np.asarray(mapped.shuffle_idx),
+        )
+        described = json.loads(storage.read_bytes(storage.join(schedule, "schedule.json")))
+        self.seq_len = self.index.seq_len
+        self.shards: list[str] = [shard["name"] for shard in packed.counts["shards"]]
+        self.starts = [0, *accumulate(int(shard["sequences"]) for shard in packed.counts["shards"])]
+        self.samples = int(described.get("samples", len(self.index)))
+        self.batch_size = int(described.get("batch_size", 1))
+        self.steps = self.samples // self.batch_size
+        self.epochs = float(described.get("epochs", self.index.epochs))
+        self.schedule_hash = digest(
+            {
+                "seq_len": self.seq_len,
+                "shards": self.shards,
+                "arrays": {part: described["files"][part]["sha256"] for part in PARTS},
+            }
+        )
+        self._open: dict[int, IndexedDataset] = {}
+        self._check(described.get("shards", self.shards), int(packed.counts["tokens"]))
+
+    def _check(self, shards: Sequence[str], tokens: int) -> None:
+        index = self.index
+        stage = manifest.find(str(Path(self.schedule).parent))
+        same = (
+            list(shards) == self.shards
+            and len(index.doc_idx) == index.epochs * self.starts[-1]
+            and len(index.shuffle_idx) == (index.epochs * tokens - 1) // index.seq_len
+            and (stage is None or stage.stage != "schedule" or stage.inputs["tokens"] == self.tokens_hash)
+        )
+        if not same:
+            raise ManifestError(f"{self.schedule} was made for other shards than {self.tokens}; run schedule again")
+        if self.samples > len(index):
+            raise ManifestError(f"{self.schedule} has {len(index)} turns but says {self.samples}; run schedule again")
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitem__(self, turn: int) -> NDArray[np.int64]:
+        """Return (seq_len + 1,) ids: all but the last are inputs, all but the first are labels."""
+        ids: NDArray[np.int64] = self.read([turn])[0]
+        return ids
+
+    def read(self, turns: Sequence[int]) -> NDArray[np.int64]:
+        """Read several turns.
+
+        Returns:
+            (turns, seq_len + 1) ids, a copy.
+
+        Raises:
+            IndexError: a turn is not in 0 … len(self) - 1; never wraps around.
+            InputError: the schedule was built for other shards.
+        """
+        ids = np.empty((len(turns), self.seq_len + 1), np.int64)
+        for row, turn in zip(ids, turns, strict=True):
+            at = 0
+            for piece in self.pieces(turn):
+                end = at + piece.length
+                row[at:end] = self.shard(piece.shard).get(piece.sequence, piece.start, piece.length)
+                at = end
+        return ids
+
+    def pieces(self, turn: int) -> list[Piece]:
+        """Return the documents of a turn, in order; their lengths add up to seq_len + 1.
+
+        Raises:
+            IndexError: there is no such turn.
+            InputError: the schedule was built for other shards.
+        """
+        turn = operator.index(turn)
+        if not 0 <= turn < self.samples:
+            raise IndexError(f"turn {turn} of a schedule of {self.samples}")
+        row = int(self.index.shuffle_idx[turn])
+        (first, begin), (last, end) = self.index.sample_idx[row : row + 2].tolist()
+        found, left = [], self.seq_len + 1
+        for position, document in enumerate(self.index.doc_idx[first : last + 1].tolist(), first):
+            if not 0 <= document < self.starts[-1]:
+                break
+            shard, sequence = self.place(document)
+            size = int(self.shard(shard).sizes[sequence])
+            start = begin if position == first else 0
+            stop = end + 1 if position == last else size
+            if not start <= stop <= size:
+                break
+            found.append(Piece(document, shard, sequence, start, stop - start))
+            left -= stop - start
+        if left:
+            raise InputError(f"{self.schedule} was built for other shards: turn {turn} is not a sequence of them")
+        return found
+
+    def place(self, document: int) -> tuple[int, int]:
+        """Return the shard of a document and its number in it."""
+        shard = bisect_right(self.starts, document) - 1
+        return shard, document - self.starts[shard]
+
+    def shard(self, number: int) -> IndexedDataset:
+        """Return a shard, opened when it is first needed."""
+        if number not in self._open:
+            self._open[number] = IndexedDataset(storage.join(self.tokens, self.shards[number]))
+        return self._open[number]
+
+    def state(self, cursor: int) -> dict[str, Any]:
+        """Describe where training stands after `cursor` sequences, all ranks together."""
+        return {"cursor": cursor, "schedule": self.schedule_hash, "tokens": self.tokens_hash}
+
+    def cursor(self, state: Mapping[str, Any]) -> int:
+        """Return where a saved state stands.
+
+        Raises:
+            InputError: it was saved with another schedule or other shards, or is no such state.
+        """
+        if not {"cursor", "schedule", "tokens"} <= set(state):
+            raise InputError(f"not the state of a loader: its keys are {', '.join(map(str, state))}")
+        for name, own, where in (
+            ("schedule", self.schedule_hash, self.schedule),
+            ("tokens", self.tokens_hash, self.tokens),
+        ):
+            if state[name] != own:
+                raise InputError(
+                    f"the state was saved with {name} {str(state[name])[:12]}, but {where} is {own[:12]}: training "
+                    "would read something else; open the run it was saved with, or start anew"
+                )
+        cursor = int(state["cursor"])
+        if not 0 <= cursor <= self.samples:
+            raise InputError(f"the state stands at sequence {cursor:,} of a schedule of {self.samples:,}")
+        return cursor
+
+    def __reduce__(self) -> tuple[type[SequenceReader], tuple[str, str]]:
+        # Loader processes open the files themselves.
+        return SequenceReader, (self.tokens, self.schedule)
+
+
+def rank_batches(
+    samples: int,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    cursor: int = 0,
+    worker: int = 0,
+    workers: int = 1,
+) -> Iterator[range]:
+    """Cut a schedule into the batches of one rank, as GPT-NeoX's sampler does.
+
+    Rank r of w takes turns r * batch_size // w to (r + 1) * batch_size // w of each global batch, so the ranks' slices
+    are disjoint and make up the batch in order. Loader process k of n prepares every n-th of them: taken round robin,
+    as torch does, they are in order. The end is the end: an incomplete last batch is left out, and nothing comes twice.
+
+    Args:
+        samples: how many sequences there are.
+        batch_size: sequences that all ranks together take at a time. With gradient accumulation it is one micro-step's.
+        cursor: sequences consumed before, by all ranks together.
+
+    Yields:
+        Turns of one batch.
+
+    Raises:
+        ValueError: there is no such rank, or fewer sequences a batch than ranks.
+
+    Source: EleutherAI/gpt-neox, megatron/data/samplers.py, DistributedBatchSampler.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} of {world_size} ranks")
+    if batch_size < world_size:
+        raise ValueError(f"a batch of {batch_size} for {world_size} ranks: each needs at least one sequence")
+    begin, end = rank * batch_size // world_size, (rank + 1) * batch_size // world_size
+    for first in range(cursor + worker * batch_size, samples - batch_size + 1, workers * batch_size):
+        yield range(first + begin, first + end)
+
+
+class TokenDataset:
+    """A map-style dataset for torch.utils.data.DataLoader: `dataset[turn]` is a dict with `input_ids`.
+
+    `input_ids` holds seq_len + 1 ids, int64. Read it with shuffle=False (the schedule is the order), or with a batch
+    sampler made of `rank_batches`. `TokenLoader` does both and knows where it is.
+    """
+
+    def __init__(self, reader: SequenceReader) -> None:
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, turn: int) -> dict[str, NDArray[np.int64]]:
+        return {INPUT_IDS: self.reader[turn]}
+
+
+def iterable_dataset(
+    reader: SequenceReader, batch_size: int, rank: int = 0, world_size: int = 1, cursor: int = 0
+) -> Any:
+    """Make a torch.utils.data.IterableDataset of one rank's batches.
+
+    Give it to a DataLoader with batch_size=None: each item is a whole batch already, a dict with `input_ids` of shape
+    (batch_size / world_size, seq_len + 1), int64. Any number of workers keeps the order. Arguments: see `rank_batches`.
+
+    Raises:
+        SetupError: torch is not installed.
+    """
+    return _iterable_class()(reader, (batch_size, rank, world_size, cursor))
+
+
+class TokenLoader:
+    """The batches of one rank, as tensors, and where training stands.
+
+    Iterating consumes: a second loop goes on where the first one stopped. A batch counts as consumed from the moment it
+    is handed out, so a state saved after a training step continues with the next batch; what loader processes prepared
+    ahead does not count. The state of every rank is the same.
+
+        loader = TokenLoader(open_run("RUN", epochs=1.5), rank=rank, world_size=world_size, workers=2)
+        loader.load_state_dict(checkpoint["data"])
+        for batch in loader:
+            ids = batch["input_ids"]
+            train(ids[:, :-1], ids[:, 1:])
+            checkpoint["data"] = loader.state_dict()
+    """
+
+    def __init__(
+        self,
+        reader: SequenceReader,
+        batch_size: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        pin_memory: bool = False,
+        prefetch: int = 2,
+    ) -> None:
+        """Plan the reading; files are opened and processes started when it is iterated.
+
+        Args:
+            reader: what `open_run` gave.
+            batch_size: sequences that all ranks together take at a time; None: the recipe's.
+            rank: of this process.
+            world_size: how many ranks read.
+            workers: processes that read ahead; 0 reads in this one.
+            pin_memory: a thread copies each batch into page-locked memory, from which
+                `tensor.to(device, non_blocking=True)` runs while the device computes. Needs an accelerator.
+            prefetch: batches that each worker has ready.
+
+        Raises:
+            ValueError: as `rank_batches`.
+        """
+        self.reader = reader
+        self.batch_size = reader.batch_size if batch_size is None else batch_size
+        next(rank_batches(0, self.batch_size, rank, world_size), None)  # refuse wrong numbers now
+        self.rank, self.world_size = rank, world_size
+        self._workers, self._pin_memory, self._prefetch = workers, pin_memory, prefetch
+        self._cursor = 0
+
+    def __len__(self) -> int:
+        """How many batches are left."""
+        return (len(self.reader) - self._cursor) // self.batch_size
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        dataset = iterable_dataset(self.reader, self.batch_size, self.rank, self.world_size, self._cursor)
+        ahead = {"prefetch_factor": self._prefetch} if self._workers else {}
+        loader = _torch_data().DataLoader(
+            dataset, batch_size=None, num_workers=self._workers, pin_memory=self._pin_memory, **ahead
+        )
+        for batch in loader:
+            self._cursor += self.batch_size
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where training stands: small, JSON values, for a checkpoint."""
+        return self.reader.state(self._cursor)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state stands, saved with any number of ranks and workers and any batch size.
+
+        Raises:
+            InputError: as `SequenceReader.cursor`.
+        """
+        self._cursor = self.reader.cursor(state)
+
+
+def _torch_data() -> Any:
+    try:
+        return importlib.import_module("torch.utils.data")
+    except ImportError as error:
+        raise SetupError(
+            "torch is not installed: pip install torch; SequenceReader reads the same without it"
+        ) from error
+
+
+@cache
+def _iterable_class() -> Any:
+    data = _torch_data()
+    base: Any = data.IterableDataset
+
+    class TokenIterableDataset(base):  # type: ignore[misc]
+        def __init__(self, reader: SequenceReader, batches: tuple[int, int, int, int]) -> None:
+            self._reader, self._batches = reader, batches
+
+        def __iter__(self) -> Iterator[dict[str, NDArray[np.int64]]]:
+            info = data.get_worker_info()
+            worker, workers = (info.id, info.num_workers) if info else (0, 1)
+            for turns in rank_batches(len(self._reader), *self._batches, worker, workers):
+                yield {INPUT_IDS: self._reader.read(turns)}
+
+        def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+            # The class has no name to import it by.
+            return iterable_dataset, (self._reader, *self._batches)
+
+    return TokenIterableDataset

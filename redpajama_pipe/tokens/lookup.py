@@ -1,0 +1,213 @@
+"""When training reads some documents, without going through the others: the inverse of a schedule.
+
+With the arrays of `write_lookup` a document costs a few pages of them, at any scale; without them a lookup scans
+doc_idx and shuffle_idx, 4 bytes a document and epoch and 4 a sequence.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
+from numpy.typing import NDArray
+
+from redpajama_pipe import schema, storage
+from redpajama_pipe.errors import InputError, ManifestError
+from redpajama_pipe.storage import File
+from redpajama_pipe.tokens.loader import SequenceReader
+from redpajama_pipe.tokens.schedule import Schedule, index_names
+
+
+def write_lookup(folder: str | Path, index: Schedule, prefix: str = "train_0") -> list[File]:
+    """Write the two inverse arrays beside a schedule, so that `Lookup` scans nothing.
+
+    Args:
+        folder: of the schedule: path or URL.
+        index: the schedule that `write_schedule` wrote there.
+        prefix: of the arrays' names.
+
+    Returns:
+        The files written: 4 bytes a document and epoch, 4 a sequence; 8 where numbers pass 32 bits.
+    """
+    files = []
+    arrays = (invert_documents(index), invert_turns(index.shuffle_idx))
+    for name, array in zip(_inverse_names(index, prefix), arrays, strict=True):
+        with storage.create(storage.join(str(folder), name)) as file:
+            np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+        files.append(File(name, file.size, file.hexdigest()))
+    return files
+
+
+def _inverse_names(index: Schedule, prefix: str = "train_0") -> list[str]:
+    stem = index_names(index, prefix)["doc_idx"].removesuffix("doc_idx.npy")
+    return [f"{stem}{part}.npy" for part in ("position_idx", "turn_idx")]
+
+
+class Visit(NamedTuple):
+    """One sequence that reads a document: tokens `start` to `end - 1` of it are inputs at this turn."""
+
+    turn: int
+    start: int
+    end: int
+
+
+class Lookup:
+    """Finds when training reads some documents."""
+
+    def __init__(self, reader: SequenceReader) -> None:
+        """Map the inverse arrays where they are."""
+        self._reader = reader
+        paths = [Path(reader.schedule) / name for name in _inverse_names(reader.index)]
+        self._maps = [np.load(path, mmap_mode="r") for path in paths] if all(map(Path.exists, paths)) else None
+
+    def visits(self, documents: Sequence[int]) -> dict[int, list[Visit]]:
+        """Return all that training reads of some documents, in the order of the turns.
+
+        Args:
+            documents: numbers over all shards, as in `loader.Piece`.
+
+        Raises:
+            ManifestError: the inverse arrays belong to another schedule.
+        """
+        spans: list[tuple[int, int, int, int]] = []  # document, sequence, start, end
+        for document, positions in self._positions(sorted(set(documents))):
+            shard, sequence = self._reader.place(document)
+            size = int(self._reader.shard(shard).sizes[sequence])
+            for position in positions:
+                spans += ((document, *span) for span in self._spans(position, size))
+        turns = self._turns([span[1] for span in spans])
+        found: dict[int, list[Visit]] = {document: [] for document in documents}
+        for document, sequence, start, end in spans:
+            if turns[sequence] < self._reader.samples:
+                found[document].append(Visit(turns[sequence], start, end))
+        return {document: sorted(visits) for document, visits in found.items()}
+
+    def _spans(self, position: int, size: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the sequences that read one place of the stream, and which tokens of the document they read."""
+        borders = self._reader.index.sample_idx
+        last = len(borders) - 1
+        sequence = bisect_right(range(last + 1), (position, 0), key=lambda row: tuple(borders[row].tolist())) - 1
+        while sequence < last:
+            (first, start), (next_position, end) = borders[sequence : sequence + 2].tolist()
+            if first > position:
+                return
+            begin = start if first == position else 0
+            stop = end if next_position == position else size
+            if begin < stop:
+                yield sequence, begin, stop
+            sequence += 1
+
+    def _positions(self, documents: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        doc_idx = self._reader.index.doc_idx
+        if self._maps is None:
+            which, places = _find(doc_idx, documents, len(documents) * self._reader.index.epochs)
+            yield from ((document, places[which == at].tolist()) for at, document in enumerate(documents))
+            return
+        for document in documents:
+            positions = self._maps[0][document]
+            if not (doc_idx[positions] == document).all():
+                raise ManifestError(_STALE.format(self._reader.schedule))
+            yield document, positions.tolist()
+
+    def _turns(self, sequences: Sequence[int]) -> dict[int, int]:
+        shuffle_idx = self._reader.index.shuffle_idx
+        wanted = sorted(set(sequences))
+        if self._maps is None:
+            which, places = _find(shuffle_idx, wanted, len(wanted))
+            return {wanted[at]: turn for at, turn in zip(which.tolist(), places.tolist(), strict=True)}
+        turns = self._maps[1][wanted].tolist()
+        if not np.array_equal(shuffle_idx[turns], wanted):
+            raise ManifestError(_STALE.format(self._reader.schedule))
+        return dict(zip(wanted, turns, strict=True))
+
+
+_STALE = "the inverse arrays in {} belong to another schedule; run schedule again"
+
+
+def _find(values: NDArray[Any], wanted: Sequence[int], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find all places of some values: which of `wanted` (sorted, distinct), and where, ascending; at most `most`."""
+    which, places = np.zeros((2, most), np.int64)
+    targets = np.array(wanted, np.int64)
+    count = _scan(values, targets, np.bincount(targets & 0xFFFF, minlength=1 << 16) > 0, which, places)
+    return which[:count], places[:count]
+
+
+@njit(cache=True, nogil=True)
+def _scan(
+    values: NDArray[Any],
+    wanted: NDArray[np.int64],
+    low_bits: NDArray[np.bool_],  # of the wanted ones: 64 KiB, which stay in the cache
+    which: NDArray[np.int64],
+    places: NDArray[np.int64],
+) -> int:
+    count = 0
+    for at in range(len(values)):
+        if low_bits[values[at] & 0xFFFF]:
+            found = np.searchsorted(wanted, np.int64(values[at]))
+            if found < len(wanted) and wanted[found] == values[at]:
+                which[count] = found
+                places[count] = at
+                count += 1
+    return count
+
+
+def find_document(reader: SequenceReader, doc_id: str | bytes) -> int:
+    """Return the number of a document over all shards; reads the ids of the token map until it is found.
+
+    Args:
+        reader: a run's schedule.
+        doc_id: 32 hex digits, or the 16 bytes.
+
+    Raises:
+        InputError: the run has no tokens of such a document.
+    """
+    shown = doc_id if isinstance(doc_id, str) else doc_id.hex()
+    try:
+        wanted = pa.scalar(bytes.fromhex(shown), pa.binary())
+    except ValueError:
+        raise InputError(f"{shown!r} is not a document's id: give its 32 hex digits") from None
+    for number, name in enumerate(reader.shards):
+        path = storage.join(reader.tokens, "token_map", f"{name}.parquet")
+        with storage.open_parquet(path) as parquet:
+            for group in range(parquet.num_row_groups):
+                rows = parquet.read_row_group(group, columns=[schema.DOC_ID, "sequence"])
+                at = pc.index(rows.column(0), wanted).as_py()
+                if at >= 0 and rows.column(1)[at].as_py() >= 0:
+                    return int(reader.starts[number] + rows.column(1)[at].as_py())
+    raise InputError(f"{reader.tokens} has no tokens of a document {shown}: it was dropped, is empty, or never was")
+
+
+@njit(cache=True, nogil=True)
+def _invert(values: NDArray[Any], inverse: NDArray[Any]) -> None:
+    for at in range(len(values)):
+        inverse[values[at]] = at
+
+
+@njit(cache=True, nogil=True)
+def _invert_repeated(values: NDArray[Any], filled: NDArray[np.int32], inverse: NDArray[Any]) -> None:
+    for at in range(len(values)):
+        value = values[at]
+        inverse[value, filled[value]] = at
+        filled[value] += 1
+
+
+def invert_turns(shuffle_idx: NDArray[Any]) -> NDArray[Any]:
+    """Return the turn at which each sequence is read."""
+    turns = np.empty_like(shuffle_idx, subok=False)
+    _invert(shuffle_idx, turns)
+    return turns
+
+
+def invert_documents(index: Schedule) -> NDArray[Any]:
+    """Return (documents, epochs) the positions of each document in doc_idx, ascending."""
+    documents = len(index.doc_idx) // index.epochs
+    dtype = np.int32 if len(index.doc_idx) <= np.iinfo(np.int32).max else np.int64
+    positions = np.empty((documents, index.epochs), dtype)
+    _invert_repeated(index.doc_idx, np.zeros(documents, np.int32), positions)
+    return positions
