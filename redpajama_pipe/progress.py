@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-# (done, total, unit): bytes when the work is known in bytes, else tasks
+MANY_TASKS = 20
+
+# (done, total) in bytes
 Measure = Callable[[], tuple[float, float]]
 
 
@@ -30,11 +32,12 @@ def human_bytes(count: float) -> str:
 
 def human_seconds(seconds: float) -> str:
     """Write a duration: 12 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 class Progress:
@@ -46,6 +49,7 @@ class Progress:
         measure: returns (done, total) in bytes.
         stream: where to; standard error by default.
         quiet: show nothing while it works.
+        doing: what to say while nothing can be counted yet.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Progress:
         measure: Measure | None = None,
         stream: TextIO | None = None,
         quiet: bool = False,
+        doing: str = "starting",
     ) -> None:
         self._label = label
         self._context = context
         self._measure = measure
         self._stream = stream or sys.stderr
         self._quiet = quiet
+        self._doing = doing
         self._stop = threading.Event()
         self._began = 0.0
         self._shown = False
@@ -100,11 +106,14 @@ class Progress:
         elapsed = time.monotonic() - self._began
         if self._measure is not None:
             done, total = self._measure()
-            text = f"{human_bytes(done)} of {human_bytes(total)}, {human_bytes(done / max(elapsed, 1e-9))}/s"
+            rate = f", {human_bytes(done / max(elapsed, 1e-9))}/s" if done else ""
+            text = f"{human_bytes(done)} of {human_bytes(total)}{rate}" if total else self._doing
         else:
             done, total = self._tasks()
-            text = f"{done:.0f} of {total:.0f} tasks" if total else "starting"
-        left = f", about {human_seconds(elapsed * (total - done) / done)} left" if 0 < done < total else ""
+            text = f"{done:.0f} of {total:.0f} tasks" if total else self._doing
+        # tasks are those of the Spark stages that run now: a few of them say nothing of the stages to come
+        telling = 0 < done < total and (self._measure is not None or total >= MANY_TASKS)
+        left = f", about {human_seconds(elapsed * (total - done) / done)} left" if telling else ""
         return f"{text}, {human_seconds(elapsed)}{left}"
 
     def _tasks(self) -> tuple[float, float]:

@@ -57,3 +57,8 @@ def annotate(texts: pa.Array, declared: pa.Array, settings: Annotate, model: str
         sign_batch(texts, MinHashSpec.of(settings.minhash)),
         *signals.columns,
     ]
+
+
+def warm_up(settings: Annotate, model: str) -> None:
+    """Compile every kernel of `annotate`, or load them from Numba's cache, so that workers find them there."""
+    annotate(pa.array(["a few words that are enough for one shingle"]), pa.array([None], pa.string()), settings, model)

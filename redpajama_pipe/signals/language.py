@@ -143,4 +143,6 @@ def _load(path: str) -> Any:
         # What load_model() calls, without the warning that it prints.
         return fasttext.FastText._FastText(path)
     except ValueError as error:
-        raise SetupError(f"{path} is not a fastText model: {error}") from error
+        # Its message has three lines.
+        reason = str(error).partition("\n")[0]
+        raise SetupError(f"{path} is not a fastText model: {reason}") from error

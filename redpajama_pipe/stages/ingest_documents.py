@@ -64,6 +64,8 @@ def run(
         ready = sum(unit.input_bytes for unit in left if receipt_path("", unit).rsplit("/", 1)[-1] in names)
         return earlier + ready, total
 
+    if left and annotate:
+        _warm_up(spark(), left[0], quiet)
     with Progress("ingest", measure=measure, quiet=quiet) as progress:
         for unit in left:
             storage.remove(receipt_path(folder.documents, unit))
@@ -125,6 +127,18 @@ def plan_units(recipe: Recipe, annotate: bool) -> list[Unit]:
                 )
             )
     return units
+
+
+def _warm_up(spark: SparkSession, unit: Unit, quiet: bool) -> None:
+    """Compile the kernels once where the workers share this machine's cache; on a cluster each machine does it."""
+    master = spark.sparkContext.master or ""
+    if unit.annotate is None or not master.startswith("local"):
+        return
+    from redpajama_pipe.signals.annotation import warm_up
+
+    with Progress("kernels", quiet=quiet, doing="compiling, once for this installation") as progress:
+        warm_up(unit.annotate, unit.model)
+        progress.note = "ready"
 
 
 def _ingest(spark: SparkSession, recipe: Recipe, units: Sequence[Unit], folder: RunFolder) -> None:

@@ -19,6 +19,7 @@ from redpajama_pipe.recipe import Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.storage import File
+from redpajama_pipe.tokens.pack import PackSettings, packer, read_rows, shard_name
 from redpajama_pipe.tokens.spec import TokenizerSpec, find_file, load_spec
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         ReconcileError: the documents packed are not documents in - dropped.
         SetupError: the tokenizer's file is missing or not the published one.
     """
-    from redpajama_pipe.tokens.pack import PackSettings, packer
-
     where, annotated = folder.annotated()
     taken = folder.decided()
     spec = load_spec(recipe.tokenize.tokenizer)
@@ -52,7 +51,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         return done
     storage.remove(folder.tokens)
     session = spark()
-    with Progress("tokenize", session.sparkContext, quiet=quiet) as progress:
+    written = _Written(folder.token_map)
+    with Progress("tokenize", measure=written.measure, quiet=quiet) as progress:
         documents = read_annotated(session, where)
         kept = keep(documents, decisions.read(session, taken) if taken else None)
         kept = kept.select(*_KEPT).cache()
@@ -67,6 +67,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         receipts: list[dict[str, Any]] = []
         if plan:
             shards = 1 + max(shard for _, shard, _ in plan)
+            written.plan([(shard, sizes[part][1]) for part, shard, _ in plan])
             rows = _rows(session, kept, plan, taken).repartitionById(shards, "shard")
             rows = rows.sortWithinPartitions("shard", "order", schema.ROW)
             packed = rows.mapInArrow(packer(settings), "receipt string").collect()
@@ -94,6 +95,24 @@ _KEPT = (
     schema.LANGUAGE,
     schema.BYTE_COUNT,
 )
+
+
+class _Written:
+    """How much text has become shards: a shard's token map is published when it is complete."""
+
+    def __init__(self, token_map: str) -> None:
+        self._token_map = token_map
+        self._sizes: dict[str, int] = {}
+
+    def plan(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Say which shard takes how many bytes of text."""
+        for shard, size in sizes:
+            name = f"{shard_name(shard)}.parquet"
+            self._sizes[name] = self._sizes.get(name, 0) + size
+
+    def measure(self) -> tuple[float, float]:
+        done = sum(self._sizes.get(name, 0) for name in storage.list_names(self._token_map)) if self._sizes else 0
+        return done, sum(self._sizes.values())
 
 
 def keep(documents: DataFrame, taken: DataFrame | None) -> DataFrame:
@@ -162,7 +181,6 @@ def _train(kept: DataFrame, recipe: Recipe, spec: TokenizerSpec, folder: RunFold
     """Train the recipe's tokenizer on a share of the kept text, chosen by document id, in the order of the corpus."""
     from pyspark.sql import functions as F
 
-    from redpajama_pipe.tokens.pack import read_rows
     from redpajama_pipe.tokens.train import train_sentencepiece
 
     if not total:

@@ -307,8 +307,8 @@ def render_exposures(reader: SequenceReader, groups: Sequence[GroupExposure], by
     footer = ("total", *total, seen, round(seen / tokens, 3) if tokens else None, f"0 to {reader.steps - 1:,}")
     never, once, more = (figures.share(part, total[0]) for part in total[1:])
     lines = [
-        f"epochs {reader.epochs:g}, {index.mode} of {index.epochs}: {reader.steps:,} steps of "
-        f"{reader.batch_size:,} sequences of {reader.seq_len:,} tokens",
+        f"epochs {reader.epochs:g}, {index.mode} of {index.epochs}: {figures.plural(reader.steps, 'step')} of "
+        f"{figures.plural(reader.batch_size, 'sequence')} of {reader.seq_len:,} tokens",
         format_table(rows, header, "lrrrrrrr", footer=footer),
         f"seen: its first token is an input. Documents never seen: {never}; once: {once}; more often: {more}.",
     ]

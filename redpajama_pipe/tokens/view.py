@@ -10,6 +10,7 @@ Source: EleutherAI/pythia, utils/batch_viewer.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -91,7 +92,8 @@ def view_step(run: str | Path, step: int, row: int | None = None, epochs: float 
     reader = open_run(run, wanted)
     rows = find_rows(reader, folder, step, row, open_tokenizer(folder))
     head = (
-        f"step {step:,} of 0 to {reader.steps - 1:,} · {reader.batch_size:,} sequences of {reader.seq_len:,} tokens · "
+        f"step {step:,} of 0 to {reader.steps - 1:,} · {figures.plural(reader.batch_size, 'sequence')} of "
+        f"{reader.seq_len:,} tokens · "
         f"epochs {reader.epochs:g}, {reader.index.mode}"
     )
     return "\n".join([*terminal.wrap(head, WIDTH), *(line for each in rows for line in _render(each))]) + "\n"
@@ -234,8 +236,17 @@ def _render(row: Row) -> Iterator[str]:
                 for at, line in enumerate(terminal.wrap(terminal.clean(value), WIDTH - 15)):
                     yield f"  {terminal.pad(label if at == 0 else '', 11)}  {line}"
         for paragraph in passage.text.splitlines():
-            yield from (f"  │ {line}" for line in terminal.wrap(terminal.clean(paragraph), WIDTH - 4) or [""])
+            yield from (f"  │ {line}".rstrip() for line in _lines(paragraph))
         yield ""
+
+
+def _lines(paragraph: str) -> list[str]:
+    """Break a line of text to the width, its spaces as they are: code is text too."""
+    words = re.split("( +)", paragraph.expandtabs(4))
+    harmless = "".join(word if word.startswith(" ") else terminal.clean(word) for word in words)
+    # wrap() breaks at single spaces only; clean() leaves no other white space, so this one stands for the rest
+    held = re.sub("^ +| {2,}", lambda spaces: "\u00a0" * len(spaces[0]), harmless)
+    return [line.replace("\u00a0", " ") for line in terminal.wrap(held, WIDTH - 4)] or [""]
 
 
 def _steps(steps: Sequence[int]) -> str:

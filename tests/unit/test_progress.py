@@ -14,7 +14,10 @@ def test_bytes_for_people(count: float, text: str) -> None:
     assert human_bytes(count) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(4.2, "4 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.2, "4 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (119.7, "2 min 00 s"), (59.6, "1 min 00 s")],
+)
 def test_durations_for_people(seconds: float, text: str) -> None:
     assert human_seconds(seconds) == text
 

@@ -1,13 +1,15 @@
-"""Our inference against the library's, on the published model and on small ones that the library trains here."""
+"""Our inference against the library's, on the published model and on small ones of every form that are written here."""
 
-import random
+import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from redpajama_pipe.errors import SetupError
 from redpajama_pipe.signals import fasttext_model, language
@@ -78,57 +80,105 @@ def test_more_different_words_than_are_remembered(published: str) -> None:
     assert_equals_library([" ".join(words), " ".join(words[:100]), " ".join(words[::-1])], published)
 
 
-LETTERS = {"one": "abcdeé", "two": "defghж", "three": "ghijk日"}
+def matrix(values: NDArray[np.float32]) -> bytes:
+    return struct.pack("<qq", *values.shape) + values.tobytes()
 
 
-def trained(folder: Path, **options: Any) -> Any:
-    """Train a small model on three made-up languages."""
-    fasttext = pytest.importorskip("fasttext")
-    choose = random.Random(0)
-    lines = []
-    # One label is as frequent as the two others together: a tie when they are joined into a tree.
-    for label in ["one", "two", "one", "three"] * 150:
-        words = ["".join(choose.choices(LETTERS[label], k=choose.randint(1, 7))) for _ in range(8)]
-        lines.append(f"__label__{label} {' '.join(words)}")
-    (folder / "lines.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    options = {"loss": "hs", "minn": 2, "maxn": 4, "dim": 16, "bucket": 3000, "epoch": 5} | options
-    # Each of ten threads sets a tenth of the numbers to start from; with fewer threads the rest is whatever lay there.
-    return fasttext.train_supervised(str(folder / "lines.txt"), thread=10, verbose=0, **options)
+def quantiser(choose: np.random.Generator, dimension: int, width: int, scale: float) -> bytes:
+    parts = -(-dimension // width)
+    centroids = choose.normal(scale=scale, size=dimension * 256).astype(np.float32)
+    return struct.pack("<4i", dimension, parts, width, dimension - (parts - 1) * width) + centroids.tobytes()
 
 
-DOCUMENTS = ["abc dé bca", "ghж hgfe", "日jk kij 日", "abc", "zzz", "qq ж 日", "", None, "</s> abc", "__label__one gh"]
+def write_model(
+    path: Path,
+    *,
+    dimension: int = 16,
+    shortest: int = 2,
+    longest: int = 4,
+    word_ngrams: int = 1,
+    loss: int = 1,
+    compressed: bool = False,
+    lengths: bool = False,
+    width: int = 2,
+    pruned: bool = False,
+) -> None:
+    """Write a model of random numbers in the library's format: its training is never the same twice."""
+    choose = np.random.default_rng(0)
+    words = ["</s>", "abc", "dé", "ж", "日本", "und"]
+    # The first label is as frequent as the next two together: a tie when they are joined into a tree.
+    labels = {"one": 4, "two": 2, "three": 2, "four": 1}
+    buckets = 500
+    kept = choose.permutation(buckets)[:200] if pruned else None
+    rows = len(words) + (buckets if kept is None else len(kept))
+    parts = [struct.pack("<ii", 793712314, 12)]
+    parts.append(
+        struct.pack("<12id", dimension, 5, 5, 1, 5, word_ngrams, loss, 3, buckets, shortest, longest, 100, 1e-4)
+    )
+    size, known = len(words) + len(labels), -1 if kept is None else len(kept)
+    parts.append(struct.pack("<3iqq", size, len(words), len(labels), 100, known))
+    parts += [word.encode() + struct.pack("<bqb", 0, 9, 0) for word in words]
+    parts += [f"__label__{label}".encode() + struct.pack("<bqb", 0, count, 1) for label, count in labels.items()]
+    if kept is not None:
+        parts.append(np.stack([kept, np.arange(len(kept))], axis=1).astype(np.int32).tobytes())
+    parts.append(struct.pack("<?", compressed))
+    if compressed:
+        codes = choose.integers(0, 256, rows * -(-dimension // width), dtype=np.uint8)
+        parts.append(struct.pack("<?qqi", lengths, rows, dimension, len(codes)) + codes.tobytes())
+        parts.append(quantiser(choose, dimension, width, 1.0))
+        if lengths:
+            parts.append(choose.integers(0, 256, rows, dtype=np.uint8).tobytes() + quantiser(choose, 1, 1, 3.0))
+    else:
+        parts.append(matrix(choose.normal(size=(rows, dimension)).astype(np.float32)))
+    parts.append(struct.pack("<?", False))
+    parts.append(matrix(choose.normal(size=(len(labels), dimension)).astype(np.float32)))
+    path.write_bytes(b"".join(parts))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"minn": 1, "maxn": 3}, {"dim": 10}, {"minCount": 3}], ids=["default", "marks", "dim10", "rare"]
-)
-def test_an_uncompressed_model_is_read(tmp_path: Path, options: dict[str, int]) -> None:
-    path = tmp_path / "model.bin"
-    trained(tmp_path, **options).save_model(str(path))
-    assert_equals_library(DOCUMENTS, str(path))
+DOCUMENTS = [
+    "abc dé bca",
+    "ghж hgfe",
+    "日jk kij 日",
+    "abc",
+    "zzz",
+    "qq ж 日本",
+    "",
+    None,
+    "</s> abc",
+    "__label__one gh",
+]
+DOCUMENTS += [f"{word} und etwas" for word in ("die", "Katze", "sitzt", "vor", "dem", "Haus", "am", "Abend")]
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"qnorm": True}, {"qnorm": False}, {"qnorm": True, "cutoff": 500}, {"dsub": 3}],
-    ids=["lengths", "no-lengths", "pruned", "odd-parts"],
+    [
+        {},
+        {"shortest": 1, "longest": 3},
+        {"dimension": 10},
+        {"compressed": True},
+        {"compressed": True, "lengths": True},
+        {"compressed": True, "lengths": True, "pruned": True},
+        {"compressed": True, "width": 3},
+    ],
+    ids=lambda options: "-".join(options) or "plain",
 )
-def test_a_compressed_model_is_read(tmp_path: Path, options: dict[str, int]) -> None:
+def test_every_form_of_the_file_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
     path = tmp_path / "model.ftz"
-    model = trained(tmp_path)
-    model.quantize(**options)
-    model.save_model(str(path))
+    write_model(path, **options)
     assert_equals_library(DOCUMENTS, str(path))
+    assert len(set(language.identify(pa.array(DOCUMENTS), str(path))[0].to_pylist())) > 2
 
 
-@pytest.mark.parametrize("options", [{"loss": "softmax"}, {"wordNgrams": 2}], ids=["softmax", "bigrams"])
+@pytest.mark.parametrize("options", [{"loss": 3}, {"word_ngrams": 2}], ids=["softmax", "bigrams"])
 def test_other_models_go_to_the_library(tmp_path: Path, options: dict[str, Any]) -> None:
     path = tmp_path / "model.bin"
-    trained(tmp_path, **options).save_model(str(path))
+    write_model(path, **options)
     assert fasttext_model.read(path) is None
-    labels, _ = language.identify(pa.array(["abc dé bca", None]), str(path))
-    assert labels[0].as_py() in LETTERS
-    assert labels[1].as_py() is None
+    labels, probabilities = language.identify(pa.array(["abc dé bca", None]), str(path))
+    assert labels[0].as_py() in {"one", "two", "three", "four"}
+    assert 0 < probabilities[0].as_py() <= 1
+    assert labels[1].as_py() is probabilities[1].as_py() is None
 
 
 def test_a_model_that_was_cut_short_is_refused(tmp_path: Path, published: str) -> None:
@@ -136,3 +186,11 @@ def test_a_model_that_was_cut_short_is_refused(tmp_path: Path, published: str) -
     path.write_bytes(Path(published).read_bytes()[:400_000])
     with pytest.raises(SetupError, match=r"half\.ftz is not a whole fastText model: "):
         language.identify(pa.array(["a"]), str(path))
+
+
+def test_a_model_that_the_library_refuses_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    write_model(path, loss=3, pruned=True)
+    with pytest.raises(SetupError) as refused:
+        language.identify(pa.array(["a"]), str(path))
+    assert str(refused.value) == f"{path} is not a fastText model: Invalid model file."

@@ -1,0 +1,330 @@
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_run import made_ids, make_run
+
+from redpajama_pipe.errors import InputError, ManifestError, SetupError
+from redpajama_pipe.tokens import loader as module
+from redpajama_pipe.tokens.indexed import ShardedDataset
+from redpajama_pipe.tokens.loader import (
+    SequenceReader,
+    TokenDataset,
+    TokenLoader,
+    iterable_dataset,
+    open_folders,
+    open_run,
+    rank_batches,
+)
+from redpajama_pipe.tokens.schedule import read_schedule, sample, write_schedule
+
+SIZES = [5, 3, 9, 1, 7, 30, 2, 2, 1, 64, 8, 11, 4, 4, 20, 6]
+SHARDS = [(0, 3), (3, 9), (9, 16)]
+
+
+def write_run(folder: Path, salt: int = 0, **settings: Any) -> Path:
+    ids = made_ids(SIZES, salt)
+    return make_run(folder, [ids[begin:end] for begin, end in SHARDS], **settings)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def reader(run: Path) -> SequenceReader:
+    return open_run(run, 1.5)
+
+
+def test_reader_reads_the_schedule_in_order(run: Path) -> None:
+    for epochs in (1.0, 1.5):
+        reader = open_run(run, epochs)
+        shards = ShardedDataset([run / "tokens" / name for name in reader.shards])
+        schedule = read_schedule(run / "schedule" / f"{epochs:g}_epochs")
+        expected = [sample(schedule, shards, turn).tolist() for turn in range(len(reader))]
+        assert [ids.tolist() for ids in reader] == expected
+        assert reader.read(range(len(reader))).tolist() == expected
+        assert reader[0].dtype == np.int64
+        assert len(reader) == reader.steps * 4 == schedule.num_samples - 1  # one more was asked for
+        assert reader.epochs == epochs
+
+
+def test_pieces_name_the_documents_of_a_sequence(reader: SequenceReader) -> None:
+    ids = made_ids(SIZES)
+    for turn in range(len(reader)):
+        pieces = reader.pieces(turn)
+        joined = [ids[each.document][each.start : each.start + each.length] for each in pieces]
+        assert np.concatenate(joined).tolist() == reader[turn].tolist()
+        assert [reader.place(each.document) for each in pieces] == [(each.shard, each.sequence) for each in pieces]
+
+
+def test_the_end_is_the_end(reader: SequenceReader) -> None:
+    for turn in (-1, len(reader), len(reader) + 1):
+        with pytest.raises(IndexError, match=rf"turn {turn} of a schedule of {len(reader)}"):
+            reader[turn]
+    with pytest.raises(IndexError):
+        TokenDataset(reader)[len(reader)]
+
+
+def test_map_style_dataset_gives_input_ids(reader: SequenceReader) -> None:
+    dataset = TokenDataset(reader)
+    assert len(dataset) == len(reader)
+    item = dataset[np.int64(3)]
+    assert list(item) == ["input_ids"]
+    assert item["input_ids"].tolist() == reader[3].tolist()
+    assert item["input_ids"].flags.writeable
+
+
+def test_ranks_take_contiguous_slices_as_gpt_neoxs_sampler() -> None:
+    # the example in the docstring of DistributedBatchSampler, without interleaving
+    assert list(rank_batches(16, 8, 0, 2)) == [range(4), range(8, 12)]
+    assert list(rank_batches(16, 8, 1, 2)) == [range(4, 8), range(12, 16)]
+    # rank * batch_size // world_size, for a batch that the ranks do not divide
+    assert [next(rank_batches(7, 7, rank, 3)) for rank in range(3)] == [range(2), range(2, 4), range(4, 7)]
+    assert list(rank_batches(15, 8)) == [range(8)]
+    assert list(rank_batches(7, 8)) == []
+    for rank, world_size in ((-1, 2), (2, 2), (0, 0)):
+        with pytest.raises(ValueError, match=f"rank {rank} of {world_size} ranks"):
+            next(rank_batches(16, 8, rank, world_size))
+    with pytest.raises(ValueError, match="a batch of 2 for 3 ranks"):
+        next(rank_batches(16, 2, 0, 3))
+
+
+def in_turn(iterators: list[Iterator[range]]) -> Iterator[range]:
+    """Take from each in turn, as a DataLoader takes from its workers."""
+    for batches in zip_longest(*iterators):
+        yield from (batch for batch in batches if batch is not None)
+
+
+def consume(samples: int, cursor: int, batch_size: int, world_size: int, workers: int) -> list[list[int]]:
+    """All ranks with all their workers: the turns of each global batch."""
+    ranks = [
+        in_turn(
+            [rank_batches(samples, batch_size, rank, world_size, cursor, worker, workers) for worker in range(workers)]
+        )
+        for rank in range(world_size)
+    ]
+    return [[turn for batch in batches for turn in batch] for batches in zip(*ranks, strict=True)]
+
+
+layouts = st.tuples(st.integers(1, 12), st.integers(1, 5), st.integers(1, 4)).filter(lambda made: made[0] >= made[1])
+
+
+@given(before=layouts, after=layouts, cut=st.integers(0, 30))
+def test_a_cut_run_reads_on_exactly_with_other_ranks_batches_and_workers(
+    reader: SequenceReader, before: tuple[int, int, int], after: tuple[int, int, int], cut: int
+) -> None:
+    batches = consume(len(reader), 0, *before)[:cut]
+    state = json.loads(json.dumps(reader.state(len(batches) * before[0])))
+    cursor = reader.cursor(state)
+    batches += consume(len(reader), cursor, *after)
+    turns = [turn for batch in batches for turn in batch]
+    assert turns == list(range(len(turns)))
+    assert 0 <= len(reader) - len(turns) < after[0]
+    assert reader.read(turns).tolist() == reader.read(range(len(turns))).tolist()
+
+
+def test_state_of_another_schedule_or_other_shards_is_refused(
+    run: Path, reader: SequenceReader, tmp_path: Path
+) -> None:
+    other = open_run(run, 1.0)
+    assert other.schedule_hash != reader.schedule_hash
+    with pytest.raises(InputError, match=r"the state was saved with schedule .* but .*1_epochs is"):
+        other.cursor(reader.state(4))
+    salted = open_run(write_run(tmp_path / "salted", salt=1), 1.5)
+    assert salted.schedule_hash == reader.schedule_hash
+    with pytest.raises(InputError, match=r"the state was saved with tokens .* but .*tokens is"):
+        salted.cursor(reader.state(4))
+    seeded = open_run(write_run(tmp_path / "seeded", seed=1), 1.5)
+    with pytest.raises(InputError, match="the state was saved with schedule"):
+        seeded.cursor(reader.state(4))
+    again = open_run(write_run(tmp_path / "again", epochs=(1.5,)))
+    assert again.cursor(reader.state(4)) == 4
+    loader = TokenLoader(other)
+    with pytest.raises(InputError, match="the state was saved with schedule"):
+        loader.load_state_dict(reader.state(4))
+
+
+def test_state_outside_the_schedule_is_refused(reader: SequenceReader) -> None:
+    assert reader.cursor(reader.state(len(reader))) == len(reader)
+    for cursor in (-1, len(reader) + 1):
+        with pytest.raises(InputError, match="the state stands at sequence"):
+            reader.cursor(reader.state(cursor))
+    with pytest.raises(InputError, match="not the state of a loader: its keys are step"):
+        reader.cursor({"step": 3})
+
+
+def test_schedule_is_named_where_there_are_several(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has schedules of 1, 1\.5 epochs; say which"):
+        open_run(run)
+    with pytest.raises(InputError, match=r"has no schedule of 2 epochs; there are: 1, 1\.5"):
+        open_run(run, 2)
+    assert open_run(write_run(tmp_path, epochs=(0.5,))).epochs == 0.5
+    with pytest.raises(InputError, match="is not on a local disk"):
+        open_run("s3://bucket/run", 1)
+    with pytest.raises(ManifestError, match="no finished output"):
+        open_run(tmp_path / "nowhere", 1)
+
+
+def test_folders_may_lie_apart(run: Path, reader: SequenceReader, tmp_path: Path) -> None:
+    shutil.copytree(run / "tokens", tmp_path / "shards")
+    shutil.copytree(run / "schedule" / "1.5_epochs", tmp_path / "order")
+    apart = open_folders(tmp_path / "shards", tmp_path / "order")
+    assert apart.cursor(reader.state(8)) == 8
+    assert apart[8].tolist() == reader[8].tolist()
+
+
+def test_schedule_of_other_shards_is_refused(run: Path, tmp_path: Path) -> None:
+    salted = write_run(tmp_path / "salted", salt=1)
+    with pytest.raises(ManifestError, match="was made for other shards than"):
+        open_folders(salted / "tokens", run / "schedule", 1.0)  # equal lengths, other ids: the manifest knows
+    fewer = make_run(tmp_path / "fewer", [made_ids(SIZES[:-1])])
+    with pytest.raises(ManifestError, match="was made for other shards than"):
+        open_folders(fewer / "tokens", run / "schedule" / "1_epochs")
+
+
+def test_damaged_order_is_refused_and_not_read_as_the_end(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    folder = tmp_path / "run" / "schedule" / "1_epochs"
+    schedule = read_schedule(folder)
+    described = json.loads((folder / "schedule.json").read_text())
+    extra = {name: described[name] for name in ("samples", "batch_size", "epochs", "shards")}
+    for wrong in (schedule.doc_idx[::-1], np.full_like(schedule.doc_idx, 99), np.full_like(schedule.doc_idx, -1)):
+        write_schedule(tmp_path / "wrong", module.replace(schedule, doc_idx=wrong.copy()), extra)
+        reader = open_folders(run / "tokens", tmp_path / "wrong")
+        with pytest.raises(InputError, match=r"was built for other shards: turn .* is not a sequence"):
+            reader.read(range(len(reader)))
+    extra["samples"] = len(schedule) + 1
+    write_schedule(tmp_path / "long", schedule, extra)
+    with pytest.raises(ManifestError, match="turns but says"):
+        open_folders(run / "tokens", tmp_path / "long")
+
+
+def test_reader_crosses_processes_as_its_folders(reader: SequenceReader) -> None:
+    data = pickle.dumps(reader)
+    assert len(data) < 1000
+    again = pickle.loads(data)
+    assert again[5].tolist() == reader[5].tolist()
+    assert again.state(5) == reader.state(5)
+
+
+def test_without_torch_the_error_says_what_to_install(reader: SequenceReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.data", None)
+    module._iterable_class.cache_clear()
+    with pytest.raises(SetupError, match="pip install torch"):
+        next(iter(TokenLoader(reader)))
+    with pytest.raises(SetupError, match="pip install torch"):
+        iterable_dataset(reader, 4)
+    assert len(TokenLoader(reader)) == reader.steps  # planning needs none
+
+
+REFUSE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pyspark", "py4j", "torch"):
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Refuse())
+from redpajama_pipe.tokens import exposures, loader, lookup, view
+reader = loader.open_run(sys.argv[1], 1.0)
+print(reader[0].shape, len(exposures.Exposures(reader).groups()))
+"""
+
+
+def test_reading_works_without_spark_and_torch(run: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSE, str(run)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "", "PYTHONPATH": ":".join(filter(None, sys.path))},
+    )
+    assert (done.stdout, done.stderr) == ("(5,) 3\n", "")
+
+
+@pytest.fixture
+def torch() -> Any:
+    found = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
+    module._iterable_class.cache_clear()
+    return found
+
+
+# more workers than cores, and fork beside torch's threads: both are what is tested
+several = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process.*multi-threaded")
+
+
+def batches_of(reader: SequenceReader, **settings: Any) -> list[list[list[int]]]:
+    return [batch["input_ids"].tolist() for batch in TokenLoader(reader, **settings)]
+
+
+@several
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_loader_gives_the_slices_of_each_rank_in_order(torch: Any, reader: SequenceReader, workers: int) -> None:
+    assert batches_of(reader, batch_size=6, workers=workers) == [
+        reader.read(turns).tolist() for turns in rank_batches(len(reader), 6)
+    ]
+    ranks = [batches_of(reader, batch_size=6, rank=rank, world_size=3, workers=workers) for rank in range(3)]
+    joined = [first + second + third for first, second, third in zip(*ranks, strict=True)]
+    assert joined == [reader.read(turns).tolist() for turns in rank_batches(len(reader), 6)]
+    assert next(iter(TokenLoader(reader)))["input_ids"].dtype == torch.int64
+
+
+@several
+def test_loader_resumes_exactly_whatever_was_read_ahead(torch: Any, reader: SequenceReader) -> None:
+    whole = reader.read(range(len(reader))).tolist()
+    loader = TokenLoader(reader, batch_size=4, workers=2, prefetch=4)
+    assert len(loader) == len(reader) // 4
+    seen = [row for batch in islice(loader, 3) for row in batch["input_ids"].tolist()]
+    assert seen == whole[:12]
+    assert loader.state_dict()["cursor"] == 12
+    state = json.loads(json.dumps(loader.state_dict()))
+
+    seen += [row for batch in islice(loader, 2) for row in batch["input_ids"].tolist()]  # a second loop goes on
+    assert seen == whole[:20]
+
+    for batch_size, world_size, workers in ((4, 2, 0), (5, 1, 1), (6, 3, 2)):
+        ranks = []
+        for rank in range(world_size):
+            other = TokenLoader(reader, batch_size, rank, world_size, workers)
+            other.load_state_dict(state)
+            assert len(other) == (len(reader) - 12) // batch_size
+            ranks.append([batch["input_ids"].tolist() for batch in other])
+            assert len(other) == 0
+            assert list(other) == []  # the end is the end
+        rows = [row for batches in zip(*ranks, strict=True) for batch in batches for row in batch]
+        assert rows == whole[12 : 12 + len(rows)]
+        assert len(whole) - 12 - len(rows) < batch_size
+
+
+@several
+def test_datasets_work_with_a_plain_data_loader(torch: Any, reader: SequenceReader) -> None:
+    from torch.utils.data import DataLoader
+
+    rows = [row for batch in DataLoader(TokenDataset(reader), 5, num_workers=2) for row in batch["input_ids"].tolist()]
+    assert rows == reader.read(range(len(reader))).tolist()
+    sampler = list(rank_batches(len(reader), 4, 1, 2))
+    batches = [batch["input_ids"].tolist() for batch in DataLoader(TokenDataset(reader), batch_sampler=sampler)]
+    assert batches == [reader.read(turns).tolist() for turns in sampler]
+
+
+@several
+def test_iterable_dataset_crosses_to_started_processes(torch: Any, reader: SequenceReader) -> None:
+    from torch.utils.data import DataLoader
+
+    dataset = pickle.loads(pickle.dumps(iterable_dataset(reader, 4, 1, 2, 8)))
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    expected = [reader.read(turns).tolist() for turns in rank_batches(len(reader), 4, 1, 2, 8)]
+    assert [batch["input_ids"].tolist() for batch in loader] == expected
