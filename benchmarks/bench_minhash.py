@@ -28,7 +28,7 @@ SPECS = {
     "words, affine64": MinHashSpec(scheme="affine64"),
     "words, legacy": MinHashSpec(scheme="legacy"),
     "words, datatrove_sha1": MinHashSpec(scheme="datatrove_sha1"),
-    "words, datatrove_xxh64": MinHashSpec(scheme="datatrove_xxh64"),
+    "words, datatrove": MinHashSpec(scheme="datatrove"),
     "none, affine32": MinHashSpec(normalization="none"),
     "none, legacy": MinHashSpec(normalization="none", scheme="legacy"),
     "RedPajama-V2: 13 words, 128 values": MinHashSpec(128, 13, "redpajama_v2", "redpajama_v2", 42, 9, 13),

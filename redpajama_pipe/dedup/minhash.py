@@ -20,7 +20,7 @@ from redpajama_pipe import recipe
 from redpajama_pipe.dedup.shingles import NORMALIZATIONS, hash_runs
 from redpajama_pipe.errors import RecipeError
 
-SCHEMES = ("affine32", "affine64", "legacy", "redpajama_v2", "datatrove_sha1", "datatrove_xxh64")
+SCHEMES = ("affine32", "affine64", "legacy", "redpajama_v2", "datatrove_sha1", "datatrove")
 
 _MERSENNE = (1 << 61) - 1
 _REDPAJAMA_SEED = 42
@@ -45,10 +45,12 @@ class MinHashSpec:
         scheme: from a shingle's UTF-8 bytes to values.
             `affine32`, `affine64`, `legacy`: those of datasketch 2.0; `legacy` is the only one of datasketch 1.x.
             `redpajama_v2`: `legacy` with the 128 pairs that RedPajama-V2 drew with seed 42.
-            `datatrove_sha1`, `datatrove_xxh64`: 64-bit values as of datatrove; FineWeb used the first with seed 1.
+            `datatrove`, `datatrove_sha1`: 64-bit values as of datatrove, over XXH64 as it does unless told otherwise,
+            and over SHA-1 as FineWeb did with seed 1.
         seed: of NumPy's RandomState, which draws the permutations.
-        bands: groups of values that make documents candidates when one is equal.
-        rows: values in each.
+        bands: groups of values that make documents candidates when one is equal; 0: as many as num_perm has rows for,
+            at most 14.
+        rows: values in each; 0: 8, or num_perm when that is less.
     """
 
     num_perm: int = 112
@@ -56,10 +58,14 @@ class MinHashSpec:
     normalization: str = "words"
     scheme: str = "affine32"
     seed: int = 1
-    bands: int = 14
-    rows: int = 8
+    bands: int = 0
+    rows: int = 0
 
     def __post_init__(self) -> None:
+        if self.rows == 0:
+            object.__setattr__(self, "rows", min(8, max(1, self.num_perm)))
+        if self.bands == 0:
+            object.__setattr__(self, "bands", max(1, min(14, self.num_perm // max(1, self.rows))))
         for name in ("num_perm", "shingle", "bands", "rows"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"minhash: {name} is {getattr(self, name)}; it must be at least 1")
@@ -95,7 +101,7 @@ class MinHashSpec:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of one value: little-endian, 4 or 8 bytes."""
-        return np.dtype("<u8" if self.scheme in ("affine64", "datatrove_sha1", "datatrove_xxh64") else "<u4")
+        return np.dtype("<u8" if self.scheme in ("affine64", "datatrove_sha1", "datatrove") else "<u4")
 
 
 @lru_cache(maxsize=8)
@@ -191,7 +197,7 @@ def read_signatures(column: pa.Array, spec: MinHashSpec) -> NDArray[Any]:
 
 def _sign(texts: pa.Array, spec: MinHashSpec) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     a, b = permutations(spec)
-    function: Literal["sha1", "xxh64"] = "xxh64" if spec.scheme == "datatrove_xxh64" else "sha1"
+    function: Literal["sha1", "xxh64"] = "xxh64" if spec.scheme == "datatrove" else "sha1"
     narrow = spec.scheme == "affine32"
     legacy = spec.scheme in ("legacy", "redpajama_v2")
     greatest = np.iinfo(spec.dtype).max

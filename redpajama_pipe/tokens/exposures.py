@@ -1,7 +1,7 @@
 """How often, and at which steps, training reads each document, source, language and subset.
 
-Two passes over the schedule, and one over the columns of the token map that are asked for. Memory: 40 bytes a document,
-8 a sequence, 4 a reading. For a few documents `lookup` is the way.
+Three passes over the schedule, and one over the columns of the token map that are asked for. Memory: about 60 bytes a
+document, 4 a sequence, and one shard's token map. For a few documents `lookup` is the way.
 A step reads the inputs of its sequences; the last id of a sequence is only predicted there, and is the next one's first
 input. Steps are counted from 0: step k reads turns k * batch_size to (k + 1) * batch_size - 1.
 """
@@ -73,9 +73,9 @@ class GroupExposure:
     last_step: int
 
     @property
-    def mean(self) -> float:
-        """How often a token is read on average; 0 where there are none."""
-        return self.tokens_seen / self.tokens if self.tokens else 0.0
+    def mean(self) -> float | None:
+        """How often a token is read on average; None where there are none."""
+        return self.tokens_seen / self.tokens if self.tokens else None
 
 
 class Exposures:
@@ -292,24 +292,30 @@ def exposure_text(run: str | Path, epochs: float | None = None, by: By = "source
 def render_exposures(reader: SequenceReader, groups: Sequence[GroupExposure], by: By = "source") -> str:
     """Draw the table of one schedule, without a newline at the end."""
     index = reader.index
-    header = (by, "documents", "never", "once", "more often", "tokens seen", "mean exposure", "steps")
+    header = (by, "documents", "never", "once", "more often", "tokens seen", "exposure", "steps")
     total = [sum(getattr(group, name) for group in groups) for name in ("documents", "never", "once", "more")]
     tokens, seen, empty = (sum(getattr(group, name) for group in groups) for name in ("tokens", "tokens_seen", "empty"))
     rows = [
         (
             group.name or figures.DASH,
-            *(group.documents, group.never, group.once, group.more, group.tokens_seen),
-            round(group.mean, 3),
+            *(group.documents, group.never, group.once, group.more, figures.compact(group.tokens_seen)),
+            None if group.mean is None else round(group.mean, 3),
             f"{group.first_step:,} to {group.last_step:,}" if group.last_step >= 0 else figures.DASH,
         )
         for group in groups
     ]
-    footer = ("total", *total, seen, round(seen / tokens, 3) if tokens else None, f"0 to {reader.steps - 1:,}")
+    footer = (
+        "total",
+        *total,
+        figures.compact(seen),
+        round(seen / tokens, 3) if tokens else None,
+        f"0 to {reader.steps - 1:,}",
+    )
     never, once, more = (figures.share(part, total[0]) for part in total[1:])
     lines = [
         f"epochs {reader.epochs:g}, {index.mode} of {index.epochs}: {figures.plural(reader.steps, 'step')} of "
         f"{figures.plural(reader.batch_size, 'sequence')} of {reader.seq_len:,} tokens",
-        format_table(rows, header, "lrrrrrrr", footer=footer),
+        format_table(rows, header, "lrrrrrrr", max_width=None, footer=footer),
         f"seen: its first token is an input. Documents never seen: {never}; once: {once}; more often: {more}.",
     ]
     if empty:

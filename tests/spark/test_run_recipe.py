@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ import pytest
 import yaml
 
 from redpajama_pipe import manifest, recipe
-from redpajama_pipe.errors import GateError, ManifestError
+from redpajama_pipe.errors import GateError, ManifestError, ReconcileError
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.life import explain_document
 from redpajama_pipe.run_folder import RunFolder
-from redpajama_pipe.stages import build_schedule, filter_documents, ingest_documents, run_recipe
+from redpajama_pipe.stages import build_schedule, filter_documents, ingest_documents, pack_tokens, run_recipe
+from redpajama_pipe.summary import build_summary
 from redpajama_pipe.tokens.encode import open_encoder
 from redpajama_pipe.tokens.indexed import IndexedDataset
 from redpajama_pipe.tokens.spec import load_spec
@@ -246,7 +248,7 @@ def test_a_changed_threshold_redoes_the_decisions_and_no_more(
 
 
 def test_separate_ingest_and_annotate_decide_the_same(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:
-    from redpajama_pipe.stages import annotate_documents, dedup_documents, pack_tokens
+    from redpajama_pipe.stages import annotate_documents, dedup_documents
 
     settings, run, _ = finished
     apart = RunFolder.at(str(tmp_path / "apart"))
@@ -261,6 +263,40 @@ def test_separate_ingest_and_annotate_decide_the_same(finished: Finished, spark:
     one, other = outcome(run), outcome(apart)
     del one["/documents"], other["/documents"]
     assert one == other
+
+
+def test_a_document_that_vanishes_stops_the_run(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:
+    settings, run, _ = finished
+    copy = RunFolder.at(str(tmp_path / "copy"))
+    shutil.copytree(run.path, copy.path)
+    # as if the near-duplicates of a source were dropped without a count
+    taken = manifest.read(copy.decisions("dedup"))
+    counts = json.loads(json.dumps(taken.counts))
+    del counts["by_rule"]["first"]["near_duplicate"]
+    manifest.write(copy.decisions("dedup"), "dedup", taken.inputs, taken.recipe, counts, taken.files)
+    with pytest.raises(ReconcileError, match=r"documents in, but 120 kept and \d+ dropped"):
+        pack_tokens.run(lambda: spark, settings, copy, quiet=True)
+    with pytest.raises(ReconcileError, match=r"source 'first': 104 documents in, but 80 kept"):
+        build_summary(settings, copy_with_tokens(run, copy))
+
+
+def copy_with_tokens(run: RunFolder, copy: RunFolder) -> RunFolder:
+    shutil.copytree(run.tokens, copy.tokens, dirs_exist_ok=True)
+    return copy
+
+
+def test_a_part_that_vanishes_stops_the_filter(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:
+    settings, run, _ = finished
+    copy = RunFolder.at(str(tmp_path / "copy"))
+    shutil.copytree(run.documents, copy.documents)
+    found = manifest.read(copy.documents)
+    lost = found.files[0]
+    Path(copy.documents, lost.path).unlink()
+    with pytest.raises(ManifestError, match=r"is missing although _manifest.json names it"):
+        filter_documents.run(lambda: spark, settings, copy, quiet=True)
+    manifest.write(copy.documents, found.stage, found.inputs, found.recipe, found.counts, found.files[1:])
+    with pytest.raises(ReconcileError, match=r"ingest wrote \d+ documents, \d+ were read"):
+        filter_documents.run(lambda: spark, settings, copy, quiet=True)
 
 
 def test_too_many_unreadable_records_stop_the_run(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_datasketch_golden(scheme: str, values: str) -> None:
             "42312182183823545 295150809832830541 316606424307206655 439255022718586444",
         ),
         (
-            "datatrove_xxh64",
+            "datatrove",
             "85330943174081874 663359892825767826 302227827184868053 34440879854629237 "
             "1270900061947546662 117899488208280896 922286648869847700 204404170303891102",
         ),
@@ -204,3 +204,10 @@ def test_wrong_settings_are_named(settings: dict[str, object], text: str) -> Non
     with pytest.raises(RecipeError) as error:
         MinHashSpec(**settings)  # type: ignore[arg-type]
     assert str(error.value).startswith(text)
+
+
+@pytest.mark.parametrize(("num_perm", "bands", "rows"), [(112, 14, 8), (128, 14, 8), (8, 1, 8), (20, 2, 8), (3, 1, 3)])
+def test_bands_and_rows_left_out_fit_the_signature(num_perm: int, bands: int, rows: int) -> None:
+    made = MinHashSpec(num_perm)
+    assert (made.bands, made.rows) == (bands, rows)
+    assert made == MinHashSpec(num_perm, bands=bands, rows=rows)

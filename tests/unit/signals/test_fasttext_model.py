@@ -106,8 +106,8 @@ def write_model(
     """Write a model of random numbers in the library's format: its training is never the same twice."""
     choose = np.random.default_rng(0)
     words = ["</s>", "abc", "dé", "ж", "日本", "und"]
-    # The first label is as frequent as the next two together: a tie when they are joined into a tree.
-    labels = {"one": 4, "two": 2, "three": 2, "four": 1}
+    # The two rarest together are as frequent as the second: a tie when labels are joined into a tree.
+    labels = {"one": 3, "two": 2, "three": 1, "four": 1}
     buckets = 500
     kept = choose.permutation(buckets)[:200] if pruned else None
     rows = len(words) + (buckets if kept is None else len(kept))

@@ -149,7 +149,7 @@ def test_joint_shuffle_of_one_and_a_half_epochs_leaves_documents_unread(tmp_path
     times, documents = np.unique(exposures.times_seen, return_counts=True)
     assert times.tolist() == [0, 1, 2]
     assert documents / 40_000 == pytest.approx([0.076, 0.399, 0.525], abs=0.01)
-    assert sum(group.tokens_seen for group in exposures.groups()) / 400_000 == pytest.approx(1.4488, abs=0.0005)
+    assert sum(group.tokens_seen for group in exposures.groups()) / 400_000 == pytest.approx(1.4488, abs=0.001)
 
 
 def test_sequential_epochs_leave_none_unread(tmp_path: Path) -> None:
@@ -164,14 +164,40 @@ def test_sequential_epochs_leave_none_unread(tmp_path: Path) -> None:
     assert documents[2] / 4000 == pytest.approx(twice, abs=0.005)
 
 
-def test_text_says_every_schedule(tmp_path: Path) -> None:
-    run = write_run(tmp_path, [8, 8, 0, 9, 8], [(0, 5)], epochs=(1.0, 2.0), seq_len=4, batch_size=1)
-    assert (
-        exposure_text(run)
-        == """\
-epochs 1, joint_shuffle of 1: 7 steps of 1 sequences of 4 tokens
+GOLDEN = """\
+epochs 1, joint_shuffle of 1: 3 steps of 2 sequences of 4 tokens
+┌────────┬───────────┬───────┬──────┬────────────┬─────────────┬──────────┬────────┐
+│ source │ documents │ never │ once │ more often │ tokens seen │ exposure │  steps │
+├────────┼───────────┼───────┼──────┼────────────┼─────────────┼──────────┼────────┤
+│ crawl  │         2 │     1 │    1 │          0 │          13 │    0.765 │ 0 to 2 │
+│ pile   │         2 │     0 │    2 │          0 │          11 │    0.688 │ 0 to 1 │
+│ wiki   │         0 │     0 │    0 │          0 │           0 │        – │      – │
+├────────┼───────────┼───────┼──────┼────────────┼─────────────┼──────────┼────────┤
+│ total  │         4 │     1 │    3 │          0 │          24 │    0.727 │ 0 to 2 │
+└────────┴───────────┴───────┴──────┴────────────┴─────────────┴──────────┴────────┘
+seen: its first token is an input. Documents never seen: 25.0 %; once: 75.0 %; more often: 0 %.
+1 document without tokens: in no shard, and not counted above.
+
+epochs 2, joint_shuffle of 2: 7 steps of 2 sequences of 4 tokens
+┌────────┬───────────┬───────┬──────┬────────────┬─────────────┬──────────┬────────┐
+│ source │ documents │ never │ once │ more often │ tokens seen │ exposure │  steps │
+├────────┼───────────┼───────┼──────┼────────────┼─────────────┼──────────┼────────┤
+│ crawl  │         2 │     0 │    0 │          2 │          30 │    1.765 │ 1 to 6 │
+│ pile   │         2 │     0 │    0 │          2 │          26 │    1.625 │ 0 to 5 │
+│ wiki   │         0 │     0 │    0 │          0 │           0 │        – │      – │
+├────────┼───────────┼───────┼──────┼────────────┼─────────────┼──────────┼────────┤
+│ total  │         4 │     0 │    0 │          4 │          56 │    1.697 │ 0 to 6 │
+└────────┴───────────┴───────┴──────┴────────────┴─────────────┴──────────┴────────┘
+seen: its first token is an input. Documents never seen: 0 %; once: 0 %; more often: 100 %.
+1 document without tokens: in no shard, and not counted above.
 """
-    )
+
+
+def test_text_says_every_schedule(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [8, 8, 0, 9, 8], [(0, 5)], epochs=(1.0, 2.0), seq_len=4, batch_size=2)
+    assert exposure_text(run) == GOLDEN
+    assert exposure_text(run, 2.0) == GOLDEN[GOLDEN.index("epochs 2") :]
+    assert "│ en       │         2 │     0 │    0 │          2 │" in exposure_text(run, 2.0, "language")
 
 
 def test_unknown_documents_are_refused(reader: SequenceReader) -> None:
