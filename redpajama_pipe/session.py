@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,3 +106,20 @@ def build(name: str, master: str | None = None, conf: Mapping[str, str] | None =
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Keep PySpark from logging, as a page of JSON, an analysis error that is caught and told in one line."""
+    from pyspark.logger import PySparkLogger
+
+    # PySpark's own class: a plain logger of this name, made first, would break its logging for the whole process
+    loggers = [PySparkLogger.getLogger(f"{kind}QueryContextLogger") for kind in ("SQL", "DataFrame")]
+    before = [logger.disabled for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.disabled = True
+        yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled

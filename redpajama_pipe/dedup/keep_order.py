@@ -7,10 +7,8 @@ and doc_id always ends the order, so it is total.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException, ParseException
@@ -19,6 +17,7 @@ from pyspark.sql import functions as F
 
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.schema import DOC_ID
+from redpajama_pipe.session import unlogged
 
 _DIRECTION = re.compile(r"^(?P<expression>.*\S)\s+(?P<direction>asc|desc)$", re.IGNORECASE | re.DOTALL)
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "'\"`"
@@ -78,7 +77,7 @@ def check(documents: DataFrame, keys: tuple[OrderKey, ...]) -> None:
     for key in keys:
         where = f"dedup.keep_order: {key.expression!r}"
         try:
-            with _unlogged():
+            with unlogged():
                 # The argument of an aggregate must be deterministic, sortable and no aggregate: Spark checks all three.
                 documents.agg(F.max(key.value))
         except ParseException as error:
@@ -115,17 +114,3 @@ def _split(text: str) -> Iterator[str]:
     if depth or quote:
         raise RecipeError(f"dedup.keep_order={text!r}: {'a quote' if quote else 'a bracket'} is not closed")
     yield text[begin:].strip()
-
-
-@contextmanager
-def _unlogged() -> Iterator[None]:
-    # PySpark logs every analysis error as a page of JSON, also one that is caught and told in a line.
-    loggers = [logging.getLogger(f"{kind}QueryContextLogger") for kind in ("SQL", "DataFrame")]
-    before = [logger.disabled for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.disabled = True
-        yield
-    finally:
-        for logger, disabled in zip(loggers, before, strict=True):
-            logger.disabled = disabled

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from redpajama_pipe import schema
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.rules.ruleset import Rule, RuleSet, columns_of, nearest
+from redpajama_pipe.session import unlogged
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -49,7 +50,8 @@ def compile_rules(sets: Sequence[RuleSet], documents: DataFrame) -> list[Compile
         for rule in rules.rules:
             where = f"rule {rules.name}.{rule.name}: {rule.keep!r}"
             try:
-                kind = documents.select(F.expr(rule.keep).alias("keep")).schema["keep"].dataType.simpleString()
+                with unlogged():
+                    kind = documents.select(F.expr(rule.keep).alias("keep")).schema["keep"].dataType.simpleString()
             except ParseException as error:
                 raise RecipeError(f"{where} is not valid SQL: {_first_line(error)}") from None
             except AnalysisException as error:

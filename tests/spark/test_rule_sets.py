@@ -109,6 +109,16 @@ def test_a_broken_predicate_is_named_before_any_job(documents: DataFrame, keep: 
         compile_rules([RuleSet("test", "", "", (Rule("bad", keep, "drop"),))], documents)
 
 
+def test_a_caught_error_leaves_pyspark_logging_intact(documents: DataFrame, capfd: pytest.CaptureFixture[str]) -> None:
+    from pyspark.errors import AnalysisException
+
+    with pytest.raises(RecipeError):
+        compile_rules([RuleSet("test", "", "", (Rule("bad", "word > 1", "drop"),))], documents)
+    assert "UNRESOLVED_COLUMN" not in capfd.readouterr().err
+    with pytest.raises(AnalysisException):
+        documents.select("word")
+
+
 def test_rule_files_refuse_what_they_do_not_know(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nrules:\n  - {name: a, keep: words > 1, onnull: drop}\n")
