@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from redpajama_pipe import errors
 from redpajama_pipe.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -83,12 +85,24 @@ def work_with(options: argparse.Namespace, work: Callable[[Job], Any]) -> None:
         job.close()
 
 
+def from_worker(trace: str) -> str | None:
+    """Find the message of a PipelineError in the trace that Spark hands on from a Python worker."""
+    found = re.search(r"^(?:.*\s)?redpajama_pipe\.errors\.(\w+): (.+)$", trace, re.MULTILINE)
+    return found.group(2) if found and hasattr(errors, found.group(1)) else None
+
+
 def guarded(work: Callable[[], Any]) -> int:
-    """Run and turn a PipelineError into one line on standard error and exit status 2."""
+    """Run and turn a PipelineError, here or in a Spark worker, into one line on standard error and exit status 2."""
     try:
         work()
     except PipelineError as error:
         print(f"redpajama-pipe: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        told = from_worker(str(error))
+        if told is None:
+            raise
+        print(f"redpajama-pipe: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("redpajama-pipe: interrupted; the same command continues where this one stopped", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from redpajama_pipe import __version__, arguments, catalog
+from redpajama_pipe.errors import RecipeError
 
 _INTRO = """\
 Raw text to training tokens on Spark: ingest, annotate, filter, deduplicate, tokenize, schedule.
@@ -59,6 +60,28 @@ def build_parser() -> argparse.ArgumentParser:
         "--color", action=argparse.BooleanOptionalAction, default=None, help="colours (default: on a terminal)"
     )
     explain.set_defaults(work=_explain)
+    seen = commands.add_parser(
+        "exposure",
+        help="how often training sees each source, language or subset",
+        description="Count, for each schedule of a run, how many documents are never seen, once, or more often.",
+    )
+    seen.add_argument("run", metavar="RUN", help="the run's folder")
+    seen.add_argument("--epochs", type=float, help="one schedule (default: all of them)")
+    seen.add_argument(
+        "--by", choices=("source", "language", "subset"), default="source", help="group (default: source)"
+    )
+    seen.add_argument("--write", metavar="FILE", help="write one row a document as Parquet; needs --epochs")
+    seen.set_defaults(work=_exposure)
+    view = commands.add_parser(
+        "view",
+        help="what the model saw at a step: text, documents, sources, earlier exposures",
+        description="Show the sequences of one training step, and which documents they come from.",
+    )
+    view.add_argument("run", metavar="RUN", help="the run's folder")
+    view.add_argument("--step", type=int, required=True, help="optimiser step, from 0")
+    view.add_argument("--row", type=int, help="one sequence of the batch, from 0 (default: all of them)")
+    view.add_argument("--epochs", type=float, help="which schedule (default: the recipe's first)")
+    view.set_defaults(work=_view)
     sample = commands.add_parser(
         "make-sample",
         help="write a sample corpus that needs no network",
@@ -105,6 +128,24 @@ def _explain(options: argparse.Namespace) -> None:
 
     color = sys.stdout.isatty() if options.color is None else options.color
     print(explain_document(options.run, options.doc_id, color=color))
+
+
+def _exposure(options: argparse.Namespace) -> None:
+    from redpajama_pipe.tokens.exposures import exposure_text, write_exposures
+
+    if options.write:
+        if options.epochs is None:
+            raise RecipeError("exposure --write: say which schedule with --epochs")
+        file = write_exposures(options.run, options.write, options.epochs)
+        print(f"{options.write}  {file.bytes:,} bytes")
+        return
+    print(exposure_text(options.run, options.epochs, options.by), end="")
+
+
+def _view(options: argparse.Namespace) -> None:
+    from redpajama_pipe.tokens.view import view_step
+
+    print(view_step(options.run, options.step, options.row, options.epochs), end="")
 
 
 def _make_sample(options: argparse.Namespace) -> None:

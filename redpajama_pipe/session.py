@@ -31,7 +31,6 @@ DEFAULTS = {
     "spark.sql.parquet.filterPushdown": "true",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.adaptive.enabled": "true",
-    "spark.task.maxFailures": "4",
 }
 
 
@@ -64,6 +63,12 @@ def _quiet_log() -> dict[str, str]:
     return {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{file}"}
 
 
+def with_retries(master: str) -> str:
+    """Let tasks be tried four times on one machine too, as on a cluster; local[N] alone fails a job at the first."""
+    cores = re.fullmatch(r"local(?:\[(\*|\d+)\])?", master)
+    return f"local[{cores.group(1) or 1},4]" if cores else master
+
+
 def build(name: str, master: str | None = None, conf: Mapping[str, str] | None = None) -> SparkSession:
     """Start Spark, or join the session that spark-submit prepared.
 
@@ -90,6 +95,8 @@ def build(name: str, master: str | None = None, conf: Mapping[str, str] | None =
     # Under spark-submit the JVM runs already and knows its settings; asking for them outside would start one too early.
     submitted = SparkConf() if "PYSPARK_GATEWAY_PORT" in os.environ else SparkConf(loadDefaults=False)
     chosen = master or submitted.get("spark.master") or "local[*]"
+    if "spark.master" not in dict(submitted.getAll()):
+        chosen = with_retries(chosen)
     builder = SparkSession.builder.appName(name).master(chosen)
     settings = dict(DEFAULTS)
     if chosen.startswith("local"):

@@ -19,6 +19,7 @@ from redpajama_pipe.recipe import Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.indexed import ShardedDataset
+from redpajama_pipe.tokens.lookup import write_lookup
 from redpajama_pipe.tokens.schedule import build_index, exposure, plan_steps, write_schedule
 
 
@@ -62,6 +63,7 @@ def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
             }
             name = f"{epochs:g}_epochs"
             written = write_schedule(storage.join(folder.schedule, name), index, described)
+            written += write_lookup(storage.join(folder.schedule, name), index)
             files += [File(f"{name}/{file.path}", file.bytes, file.sha256) for file in written]
             schedules.append(
                 {

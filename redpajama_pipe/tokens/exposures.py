@@ -304,13 +304,8 @@ def render_exposures(reader: SequenceReader, groups: Sequence[GroupExposure], by
         )
         for group in groups
     ]
-    footer = (
-        "total",
-        *total,
-        figures.compact(seen),
-        round(seen / tokens, 3) if tokens else None,
-        f"0 to {reader.steps - 1:,}",
-    )
+    mean = round(seen / tokens, 3) if tokens else None
+    footer = ("total", *total, figures.compact(seen), mean, f"0 to {reader.steps - 1:,}")
     never, once, more = (figures.share(part, total[0]) for part in total[1:])
     lines = [
         f"epochs {reader.epochs:g}, {index.mode} of {index.epochs}: {figures.plural(reader.steps, 'step')} of "

@@ -85,3 +85,16 @@ def test_importing_the_package_is_light() -> None:
     heavy = "assert not {'pyspark', 'numba', 'torch', 'pyarrow'} & set(sys.modules), sorted(sys.modules)"
     command = f"import sys, redpajama_pipe, redpajama_pipe.cli; {heavy}"
     subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_an_error_of_a_worker_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    from redpajama_pipe.arguments import guarded
+
+    def fail() -> None:
+        raise RuntimeError(
+            "An exception was thrown from the Python worker:\nTraceback (most recent call last):\n"
+            '  File "x.py", line 3, in work\nredpajama_pipe.errors.SetupError: no model; install it\n\tat org.apache'
+        )
+
+    assert guarded(fail) == 2
+    assert capsys.readouterr().err == "redpajama-pipe: no model; install it\n"

@@ -53,3 +53,18 @@ def test_a_missing_java_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(SetupError, match="which has no bin/java"):
         session.java_major()
+
+
+@pytest.mark.parametrize(
+    ("master", "retried"),
+    [
+        ("local[*]", "local[*,4]"),
+        ("local[2]", "local[2,4]"),
+        ("local", "local[1,4]"),
+        ("local[2,1]", "local[2,1]"),
+        ("local-cluster[2,1,1024]", "local-cluster[2,1,1024]"),
+        ("yarn", "yarn"),
+    ],
+)
+def test_a_lost_worker_is_tried_again_on_one_machine_too(master: str, retried: str) -> None:
+    assert session.with_retries(master) == retried

@@ -14,6 +14,7 @@ from redpajama_pipe.errors import InputError, ManifestError
 from redpajama_pipe.tokens.exposures import (
     EXPOSURES,
     Exposures,
+    _count_readings,
     document_steps,
     exposure_text,
     write_exposures,
@@ -81,6 +82,13 @@ def test_exposures_of_any_run(sizes: list[int], seq_len: int, batch_size: int, e
     with tempfile.TemporaryDirectory() as folder:
         more = {"seq_len": seq_len, "batch_size": batch_size, "epochs": (epochs,), "mode": mode}
         check(open_run(write_run(Path(folder), sizes, [(0, half), (half, len(sizes))], **more)))
+
+
+def test_a_document_without_tokens_is_never_read() -> None:
+    counts = np.zeros(3, np.int64)
+    sizes, stream, turns = np.array([5, 0, 4], np.int32), np.array([0, 1, 2], np.int32), np.array([0, 1], np.uint32)
+    _count_readings(sizes, stream, 4, turns, 2, counts)
+    assert counts.tolist() == [2, 0, 1]
 
 
 def test_one_row_a_document_is_written(run: Path, reader: SequenceReader, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +189,18 @@ def test_schedule_of_other_shards_is_refused(run: Path, tmp_path: Path) -> None:
     salted = write_run(tmp_path / "salted", salt=1)
     with pytest.raises(ManifestError, match="was made for other shards than"):
         open_folders(salted / "tokens", run / "schedule", 1.0)  # equal lengths, other ids: the manifest knows
-    fewer = make_run(tmp_path / "fewer", [made_ids(SIZES[:-1])])
-    with pytest.raises(ManifestError, match="was made for other shards than"):
-        open_folders(fewer / "tokens", run / "schedule" / "1_epochs")
+    shutil.copytree(run / "schedule" / "1_epochs", tmp_path / "order")  # without the stage's manifest
+    assert len(open_folders(salted / "tokens", tmp_path / "order")) == open_run(run, 1.0).samples
+    ids = made_ids(SIZES)
+    others = {
+        "names": [ids],
+        "documents": [ids[:3], ids[3:9], [*ids[9:-2], np.concatenate(ids[-2:])]],
+        "tokens": [ids[:3], ids[3:9], [*ids[9:-1], np.tile(ids[-1], 2)]],
+    }
+    for name, shards in others.items():
+        other = make_run(tmp_path / name, shards)
+        with pytest.raises(ManifestError, match="was made for other shards than"):
+            open_folders(other / "tokens", tmp_path / "order")
 
 
 def test_damaged_order_is_refused_and_not_read_as_the_end(run: Path, tmp_path: Path) -> None:
@@ -253,78 +262,3 @@ def test_reading_works_without_spark_and_torch(run: Path) -> None:
         env={"PATH": "", "PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     assert (done.stdout, done.stderr) == ("(5,) 3\n", "")
-
-
-@pytest.fixture
-def torch() -> Any:
-    found = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
-    module._iterable_class.cache_clear()
-    return found
-
-
-# more workers than cores, and fork beside torch's threads: both are what is tested
-several = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process.*multi-threaded")
-
-
-def batches_of(reader: SequenceReader, **settings: Any) -> list[list[list[int]]]:
-    return [batch["input_ids"].tolist() for batch in TokenLoader(reader, **settings)]
-
-
-@several
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_loader_gives_the_slices_of_each_rank_in_order(torch: Any, reader: SequenceReader, workers: int) -> None:
-    assert batches_of(reader, batch_size=6, workers=workers) == [
-        reader.read(turns).tolist() for turns in rank_batches(len(reader), 6)
-    ]
-    ranks = [batches_of(reader, batch_size=6, rank=rank, world_size=3, workers=workers) for rank in range(3)]
-    joined = [first + second + third for first, second, third in zip(*ranks, strict=True)]
-    assert joined == [reader.read(turns).tolist() for turns in rank_batches(len(reader), 6)]
-    assert next(iter(TokenLoader(reader)))["input_ids"].dtype == torch.int64
-
-
-@several
-def test_loader_resumes_exactly_whatever_was_read_ahead(torch: Any, reader: SequenceReader) -> None:
-    whole = reader.read(range(len(reader))).tolist()
-    loader = TokenLoader(reader, batch_size=4, workers=2, prefetch=4)
-    assert len(loader) == len(reader) // 4
-    seen = [row for batch in islice(loader, 3) for row in batch["input_ids"].tolist()]
-    assert seen == whole[:12]
-    assert loader.state_dict()["cursor"] == 12
-    state = json.loads(json.dumps(loader.state_dict()))
-
-    seen += [row for batch in islice(loader, 2) for row in batch["input_ids"].tolist()]  # a second loop goes on
-    assert seen == whole[:20]
-
-    for batch_size, world_size, workers in ((4, 2, 0), (5, 1, 1), (6, 3, 2)):
-        ranks = []
-        for rank in range(world_size):
-            other = TokenLoader(reader, batch_size, rank, world_size, workers)
-            other.load_state_dict(state)
-            assert len(other) == (len(reader) - 12) // batch_size
-            ranks.append([batch["input_ids"].tolist() for batch in other])
-            assert len(other) == 0
-            assert list(other) == []  # the end is the end
-        rows = [row for batches in zip(*ranks, strict=True) for batch in batches for row in batch]
-        assert rows == whole[12 : 12 + len(rows)]
-        assert len(whole) - 12 - len(rows) < batch_size
-
-
-@several
-def test_datasets_work_with_a_plain_data_loader(torch: Any, reader: SequenceReader) -> None:
-    from torch.utils.data import DataLoader
-
-    rows = [row for batch in DataLoader(TokenDataset(reader), 5, num_workers=2) for row in batch["input_ids"].tolist()]
-    assert rows == reader.read(range(len(reader))).tolist()
-    sampler = list(rank_batches(len(reader), 4, 1, 2))
-    batches = [batch["input_ids"].tolist() for batch in DataLoader(TokenDataset(reader), batch_sampler=sampler)]
-    assert batches == [reader.read(turns).tolist() for turns in sampler]
-
-
-@several
-def test_iterable_dataset_crosses_to_started_processes(torch: Any, reader: SequenceReader) -> None:
-    from torch.utils.data import DataLoader
-
-    dataset = pickle.loads(pickle.dumps(iterable_dataset(reader, 4, 1, 2, 8)))
-    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn")
-    expected = [reader.read(turns).tolist() for turns in rank_batches(len(reader), 4, 1, 2, 8)]
-    assert [batch["input_ids"].tolist() for batch in loader] == expected

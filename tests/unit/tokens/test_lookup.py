@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +50,20 @@ def test_lookup_scans_only_without_the_inverse(reader: SequenceReader, monkeypat
     Lookup(reader).visits([3])
     inverse = any(Path(reader.schedule).glob("*turn_idx.npy"))
     assert scanned == ([] if inverse else [len(reader.index.doc_idx), len(reader.index.shuffle_idx)])
+
+
+def test_a_document_without_tokens_is_never_read(tmp_path: Path) -> None:
+    sizes = np.array([5, 0, 4, 0, 9, 0], np.int32)  # IndexedWriter refuses these; other writers do not
+    index = build_index(sizes, 4, 8, 1)
+    lookup = Lookup(SimpleNamespace(index=index, schedule=str(tmp_path)))
+    for position, document in enumerate(index.doc_idx[:-6].tolist()):
+        assert bool(list(lookup._spans(position, int(sizes[document])))) == (sizes[document] > 0)
+
+
+def test_scan_tells_numbers_with_equal_low_bits_apart() -> None:
+    values = np.array([1, 65537, 131073, 1, 196609], np.int32)
+    which, places = module._find(values, [65537, 196609], 4)
+    assert (which.tolist(), places.tolist()) == ([0, 1], [1, 4])
 
 
 def test_inverse_arrays_undo_the_schedule() -> None:
