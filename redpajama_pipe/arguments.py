@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from redpajama_pipe.recipe import Recipe
     from redpajama_pipe.run_folder import RunFolder
+
+
+# what a person with access to the disk can mend
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Job:
@@ -86,9 +91,15 @@ def work_with(options: argparse.Namespace, work: Callable[[Job], Any]) -> None:
 
 
 def from_worker(trace: str) -> str | None:
-    """Find the message of a PipelineError in the trace that Spark hands on from a Python worker."""
+    """Find, in a trace, what the user can mend: a PipelineError of a Python worker, or a full or closed disk."""
     found = re.search(r"^(?:.*\s)?redpajama_pipe\.errors\.(\w+): (.+)$", trace, re.MULTILINE)
-    return found.group(2) if found and hasattr(errors, found.group(1)) else None
+    if found and hasattr(errors, found.group(1)):
+        return found.group(2)
+    storage = re.search(rf"\[Errno (?:{'|'.join(map(str, _STORAGE))})\] (.+)$", trace, re.MULTILINE)
+    if storage:
+        why = storage.group(1)
+        return f"{why}; nothing half-written is left: make room or give access, and run the same command again"
+    return None
 
 
 def guarded(work: Callable[[], Any]) -> int:

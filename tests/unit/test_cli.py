@@ -98,3 +98,15 @@ def test_an_error_of_a_worker_is_one_line_too(capsys: pytest.CaptureFixture[str]
 
     assert guarded(fail) == 2
     assert capsys.readouterr().err == "redpajama-pipe: no model; install it\n"
+
+
+def test_a_full_disk_is_one_line_that_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    from redpajama_pipe.arguments import guarded
+
+    def fail() -> None:
+        raise RuntimeError("Traceback\n    self._raw.write(view)\nOSError: [Errno 28] No space left on device\n")
+
+    assert guarded(fail) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("redpajama-pipe: No space left on device; nothing half-written is left")
+    assert told.count("\n") == 1
