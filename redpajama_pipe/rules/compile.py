@@ -73,6 +73,8 @@ def decide(documents: DataFrame, rules: Sequence[CompiledRule]) -> DataFrame:
     Rank 0 is the first such rule, under which the document is counted. Evidence is a JSON object of the columns that
     the rule reads, with their values.
     """
+    if not rules:
+        return documents.sparkSession.createDataFrame([], schema.spark_ddl(schema.DECISIONS))
     failures = [
         F.when(
             ~rule.keeps(),
