@@ -82,6 +82,21 @@ def build_parser() -> argparse.ArgumentParser:
     view.add_argument("--row", type=int, help="one sequence of the batch, from 0 (default: all of them)")
     view.add_argument("--epochs", type=float, help="which schedule (default: the recipe's first)")
     view.set_defaults(work=_view)
+    export = commands.add_parser(
+        "export",
+        help="shards as one .bin/.idx pair, as datatrove's .ds, or pre-shuffled as Pythia's",
+        description="Write a run's token shards in another layout.",
+    )
+    export.add_argument("run", metavar="RUN", help="the run's folder")
+    export.add_argument("target", metavar="TARGET", help="prefix of the files to write, without .bin, .idx or .ds")
+    export.add_argument(
+        "--layout",
+        choices=("merged", "ds", "preshuffled"),
+        default="merged",
+        help="merged: one pair, documents in the corpus's order; ds: datatrove; preshuffled: in training order",
+    )
+    export.add_argument("--epochs", type=float, help="preshuffled: which schedule")
+    export.set_defaults(work=_export)
     sample = commands.add_parser(
         "make-sample",
         help="write a sample corpus that needs no network",
@@ -146,6 +161,26 @@ def _view(options: argparse.Namespace) -> None:
     from redpajama_pipe.tokens.view import view_step
 
     print(view_step(options.run, options.step, options.row, options.epochs), end="")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from redpajama_pipe import manifest, storage
+    from redpajama_pipe.run_folder import RunFolder
+    from redpajama_pipe.tokens import export
+    from redpajama_pipe.tokens.indexed import ShardedDataset
+    from redpajama_pipe.tokens.loader import open_run
+
+    folder = RunFolder.at(options.run)
+    tokens = manifest.read(folder.tokens)
+    names = [storage.join(folder.tokens, shard["name"]) for shard in tokens.counts["shards"]]
+    if options.layout == "merged":
+        files = list(export.merge_shards(names, options.target))
+    elif options.layout == "ds":
+        files = export.write_ds(ShardedDataset(names), options.target, tokens.counts["tokenizer"]["name"])
+    else:
+        files = export.write_preshuffled(open_run(options.run, options.epochs), options.target)
+    for file in files:
+        print(f"{file.bytes:>14,} bytes  {file.sha256[:16]}  {file.path}")
 
 
 def _make_sample(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 import yaml
 
-from redpajama_pipe import manifest, recipe
+from redpajama_pipe import cli, manifest, recipe
 from redpajama_pipe.errors import GateError, ManifestError, ReconcileError
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.life import explain_document
@@ -334,6 +334,24 @@ def test_explain_tells_the_life_of_a_duplicate_and_of_a_kept_document(finished: 
     assert "kept" in kept
     assert "shard-0" in kept
     assert "gopher.min_word_count" in kept
+
+
+def test_export_merges_the_shards_in_order(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, run, summary = finished
+    assert cli.main(["export", run.path, str(tmp_path / "all")]) == 0
+    assert "all.bin" in capsys.readouterr().out
+    merged = IndexedDataset(tmp_path / "all")
+    shards = [IndexedDataset(f"{run.tokens}/{shard['name']}") for shard in summary["shards"]]
+    assert (tmp_path / "all.bin").read_bytes() == b"".join(
+        Path(run.tokens, s["bin"]).read_bytes() for s in summary["shards"]
+    )
+    assert merged.sizes.tolist() == [size for shard in shards for size in shard.sizes.tolist()]
+    assert cli.main(["export", run.path, str(tmp_path / "steps"), "--layout", "preshuffled", "--epochs", "1.5"]) == 0
+    assert cli.main(["export", run.path, str(tmp_path / "ds"), "--layout", "ds"]) == 0
+    assert cli.main(["exposure", run.path]) == 0
+    assert cli.main(["view", run.path, "--step", "0", "--row", "0", "--epochs", "1"]) == 0
 
 
 def test_report_is_written_and_holds_the_figures(finished: Finished) -> None:
