@@ -96,8 +96,12 @@ class Progress:
 
     def _watch(self) -> None:
         terminal = self._stream.isatty()
-        while not self._stop.wait(0.5 if terminal else 10.0):
+        pause = 0.5 if terminal else 10.0
+        while not self._stop.wait(pause):
+            asked = time.monotonic()
             line = f"{self._label:<10} {self._state()}"
+            # listing a folder of many receipts takes its time: at most one part in twenty of it goes to looking
+            pause = max(pause, 20 * (time.monotonic() - asked))
             self._stream.write(f"\r\x1b[K{line}" if terminal else f"{line}\n")
             self._stream.flush()
             self._shown = True
