@@ -14,13 +14,12 @@ import pyarrow as pa
 
 from redpajama_pipe import schema, storage
 from redpajama_pipe.storage import File
-from redpajama_pipe.tables import TableWriter
+from redpajama_pipe.tables import FILES, TableWriter, file_row
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 DOCUMENTS_PER_FILE = 4_000_000
-_FILE = pa.schema([("file", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string())])
 
 
 def write(decisions: DataFrame, folder: str, documents: int) -> list[File]:
@@ -37,16 +36,14 @@ def write(decisions: DataFrame, folder: str, documents: int) -> list[File]:
     from pyspark.sql import functions as F
 
     files = max(1, -(-documents // DOCUMENTS_PER_FILE))
-    # the first four bytes of the id, as a share of their range
-    place = F.conv(F.hex(F.substring(schema.DOC_ID, 1, 4)), 16, 10).cast("bigint")
     ranged = (
         decisions.select(*schema.DECISIONS.names)
-        .withColumn("file", (place * files / F.lit(1 << 32)).cast("int"))
+        .withColumn("file", (id_place() * files / F.lit(1 << 32)).cast("int"))
         .repartitionById(files, F.col("file"))
         .sortWithinPartitions(schema.DOC_ID, "stage", "rank", "rule", "span_start")
     )
-    written = ranged.mapInArrow(_file_writer(folder), schema.spark_ddl(_FILE)).collect()
-    return [File(row["file"], row["bytes"], row["sha256"]) for row in written]
+    written = ranged.mapInArrow(_file_writer(folder), schema.spark_ddl(FILES)).collect()
+    return [File(**row.asDict()) for row in written]
 
 
 def _file_writer(folder: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -60,10 +57,7 @@ def _file_writer(folder: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[p
             writer.append(first.select(schema.DECISIONS.names))
             for batch in rows:
                 writer.append(batch.select(schema.DECISIONS.names))
-        assert writer.file is not None
-        yield pa.RecordBatch.from_pylist(
-            [{"file": writer.file.path, "bytes": writer.file.bytes, "sha256": writer.file.sha256}], schema=_FILE
-        )
+        yield file_row(writer)
 
     return write_file
 
@@ -79,6 +73,13 @@ def read(spark: SparkSession, folders: Sequence[str]) -> DataFrame:
     return reduce(lambda left, right: left.unionByName(right), frames) if frames else spark.createDataFrame([], ddl)
 
 
-def dropped_ids(decisions: DataFrame) -> DataFrame:
-    """Return the ids of dropped documents, one row each."""
-    return decisions.where("action = 'drop' AND rank = 0").select(schema.DOC_ID)
+def counted(decisions: DataFrame) -> DataFrame:
+    """Return the decisions under which dropped documents are counted: one for each document."""
+    return decisions.where("action = 'drop' AND rank = 0")
+
+
+def id_place() -> Column:
+    """Return where doc_id lies in the range of ids: its first four bytes as a number, evenly spread below 2**32."""
+    from pyspark.sql import functions as F
+
+    return F.conv(F.hex(F.substring(schema.DOC_ID, 1, 4)), 16, 10).cast("bigint")

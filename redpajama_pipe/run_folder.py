@@ -70,14 +70,15 @@ class RunFolder:
         Raises:
             ManifestError: neither was finished.
         """
-        found = manifest.find(self.annotations)
-        if found and found.inputs.get("documents") == manifest.read(self.documents).hash:
-            return self.annotations, found
         documents = manifest.read(self.documents)
+        found = manifest.find(self.annotations)
+        if found and found.inputs.get("documents") == documents.hash:
+            return self.annotations, found
         if not documents.counts["annotated"]:
             raise ManifestError(f"the documents of {self.path} have no signals yet; run annotate first")
         return self.documents, documents
 
-    def decided(self) -> list[str]:
-        """Return the folders of decisions that are finished, in the order in which they were taken."""
-        return [self.decisions(stage) for stage in DECIDING if manifest.find(self.decisions(stage))]
+    def decided(self) -> dict[str, Manifest]:
+        """Return the finished decisions, folder → manifest, in the order in which they were taken."""
+        folders = (self.decisions(stage) for stage in DECIDING)
+        return {folder: found for folder in folders if (found := manifest.find(folder))}

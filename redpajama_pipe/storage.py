@@ -148,14 +148,14 @@ def size(path: str) -> int:
     return int(filesystem.info(target)["size"])
 
 
-def fingerprint(path: str) -> str:
-    """Describe a file's state cheaply, to notice that it changed: size, and the time or tag the storage keeps."""
+def fingerprint(path: str) -> tuple[int, str]:
+    """Return a file's size, and a description of its state that changes when the file does."""
     filesystem, target = fsspec.core.url_to_fs(path)
     info = filesystem.info(target)
     tag = next(
         (str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified") if info.get(key)), ""
     )
-    return f"{info['size']}:{tag}"
+    return int(info["size"]), f"{info['size']}:{tag}"
 
 
 def sha256(path: str) -> str:

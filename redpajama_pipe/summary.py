@@ -22,7 +22,7 @@ def build_summary(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
         ReconcileError: documents in differ from kept + dropped + quarantined.
     """
     documents = manifest.read(folder.documents)
-    taken = [manifest.read(name) for name in folder.decided()]
+    taken = folder.decided().values()
     tokens = manifest.read(folder.tokens)
     sources: dict[str, Any] = {}
     for name, counted in documents.counts["sources"].items():

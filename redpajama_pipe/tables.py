@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from types import TracebackType
 
 import pyarrow as pa
@@ -13,6 +14,9 @@ from redpajama_pipe import storage
 from redpajama_pipe.storage import File
 
 ROWS_PER_GROUP = 65_536
+
+# What a task that writes files tells the driver: the fields of storage.File.
+FILES = pa.schema([("path", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string())])
 
 
 class TableWriter:
@@ -88,3 +92,9 @@ class TableWriter:
             self._stack.__exit__(kind, error, trace)
         if kind is None:
             self.file = File(self._path.rsplit("/", 1)[-1], self._target.size, self._target.hexdigest())
+
+
+def file_row(writer: TableWriter) -> pa.RecordBatch:
+    """Describe a published file as one row of FILES."""
+    assert writer.file is not None
+    return pa.RecordBatch.from_pylist([asdict(writer.file)], schema=FILES)

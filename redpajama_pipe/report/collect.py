@@ -34,7 +34,7 @@ from redpajama_pipe.rules import ruleset
 from redpajama_pipe.run_folder import DECIDING, RunFolder
 from redpajama_pipe.schema import spark_ddl
 from redpajama_pipe.signals import SIGNALS
-from redpajama_pipe.stages.filter_documents import first_of, read_annotated
+from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.stages.pack_tokens import keep
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _rules(recipe: Recipe, taken: DataFrame | None) -> list[RuleRow]:
     drops = taken.where("action = 'drop'")
     alone = drops.groupBy(schema.DOC_ID, "stage").agg(F.count("*").alias("rules"), F.first("rule").alias("rule"))
     only = {row["rule"]: row["count"] for row in alone.where("rules = 1").groupBy("rule").count().collect()}
-    first = {row["rule"]: row["count"] for row in first_of(taken).groupBy("rule").count().collect()}
+    first = {row["rule"]: row["count"] for row in decisions.counted(taken).groupBy("rule").count().collect()}
     every = {row["rule"]: row["count"] for row in drops.groupBy("rule").count().collect()}
     rows = [
         RuleRow(
@@ -231,7 +231,7 @@ def _histograms(recipe: Recipe, documents: DataFrame, taken: DataFrame | None) -
     for name in signals:
         ends = (ranges[name] if ranges is not None else None) or [0.0, 1.0]
         edges[name] = _edges(ends[0], ends[1], [bound.value for bound in bounds[name]])
-    dropped = first_of(taken).where("stage = 'filter'").select(schema.DOC_ID, F.lit(True).alias("dropped"))
+    dropped = decisions.counted(taken).where("stage = 'filter'").select(schema.DOC_ID, F.lit(True).alias("dropped"))
     marked = documents.select(schema.DOC_ID, *(F.col(name).cast("double") for name in signals))
     marked = marked.join(dropped, schema.DOC_ID, "left").drop(schema.DOC_ID)
     binned = marked.mapInArrow(_binner([(name, edges[name][0]) for name in signals]), spark_ddl(_BINNED))

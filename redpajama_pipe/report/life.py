@@ -59,11 +59,11 @@ def find_life(folder: RunFolder, wanted: str) -> Explanation:
     doc_id: bytes = place[schema.DOC_ID]
     document = _row(folder.documents, doc_id, place[schema.PART])
     signals = document if where == folder.documents else _row(where, doc_id, place[schema.PART])
-    taken = [row for path in folder.decided() for row in _rows(path, pc.field(schema.DOC_ID) == doc_id)]
+    decided = list(folder.decided())
+    taken = [row for path in decided for row in _rows(path, pc.field(schema.DOC_ID) == doc_id)]
     taken.sort(key=lambda row: (("filter", "dedup").index(row["stage"]), row["rank"]))
     first = next((row for row in taken if row["action"] == "drop" and row["rank"] == 0), None)
-    finished = len(folder.decided()) > 0
-    fate = f"dropped by {first['rule']}" if first else "kept" if finished else "not decided yet"
+    fate = f"dropped by {first['rule']}" if first else "kept" if decided else "not decided yet"
     failed = {row["rule"] for row in taken}
     return Explanation(
         doc_id=doc_id.hex(),
@@ -75,7 +75,7 @@ def find_life(folder: RunFolder, wanted: str) -> Explanation:
             DecisionRow(row["stage"], row["rule"], row["action"], row["rank"], json.loads(row["evidence"]))
             for row in taken
         ],
-        twin=_twin(folder, doc_id, taken),
+        twin=_twin(folder, decided, doc_id, taken),
         tokens=_tokens(folder, doc_id),
     )
 
@@ -139,7 +139,7 @@ def _signals(row: dict[str, Any], settings: Recipe | None, failed: set[str]) -> 
     ]
 
 
-def _twin(folder: RunFolder, doc_id: bytes, taken: Sequence[dict[str, Any]]) -> Twin | None:
+def _twin(folder: RunFolder, decided: Sequence[str], doc_id: bytes, taken: Sequence[dict[str, Any]]) -> Twin | None:
     """Show the document that stayed for this one; for one that stayed, the first that was dropped for it."""
     other, similarity = None, None
     for row in taken:
@@ -148,7 +148,7 @@ def _twin(folder: RunFolder, doc_id: bytes, taken: Sequence[dict[str, Any]]) -> 
     if other is None:
         if any(row["action"] == "drop" for row in taken):
             return None
-        for path in folder.decided():
+        for path in decided:
             rows = _rows(path, pc.field("kept_doc_id") == doc_id, [schema.DOC_ID, "similarity"])
             for row in sorted(rows, key=lambda row: (row["similarity"], row[schema.DOC_ID])):
                 if other is None or row["similarity"] < similarity:

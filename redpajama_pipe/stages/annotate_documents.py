@@ -1,13 +1,12 @@
 """Annotate: compute language, signals, hashes and signatures of documents that are already stored.
 
-`run` and `ingest --annotate` do this while ingesting. This stage is for afterwards, when a signal or the MinHash
+`run` does this while ingesting. This stage is for afterwards, when a signal or the MinHash
 settings changed: it writes the new columns beside the documents, row by row and file by file, never the text again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,14 +18,13 @@ from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Annotate, Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.storage import File
-from redpajama_pipe.tables import TableWriter
+from redpajama_pipe.tables import FILES, TableWriter, file_row
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # Beside the signals: what later stages select and count by, so that they read this folder alone.
 CARRIED = (schema.DOC_ID, schema.SOURCE, schema.SUBSET, schema.PART, schema.ROW, "url", schema.DECLARED_LANGUAGE)
-_FILE = pa.schema([("file", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string())])
 
 
 def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
@@ -56,8 +54,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
                 [(i % tasks, part) for i, part in enumerate(parts)], "task int, part string"
             )
             work = _task(folder, recipe.annotate, model)
-            rows = frame.repartitionById(tasks, "task").mapInArrow(work, schema.spark_ddl(_FILE)).collect()
-            files = [File(row["file"], row["bytes"], row["sha256"]) for row in rows]
+            rows = frame.repartitionById(tasks, "task").mapInArrow(work, schema.spark_ddl(FILES)).collect()
+            files = [File(**row.asDict()) for row in rows]
         count = sum(rows for _, rows, _ in documents.counts["parts"])
         progress.note = f"{count:,} documents"
     counts = {"sources": documents.counts["sources"], "parts": documents.counts["parts"], "annotated": True}
@@ -71,8 +69,8 @@ def annotations_schema() -> pa.Schema:
     return pa.schema([*(schema.DOCUMENTS.field(name) for name in CARRIED), *annotation_schema()])
 
 
-def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) -> File:
-    """Annotate one part of documents/, row group by row group."""
+def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) -> TableWriter:
+    """Annotate one part of documents/, row group by row group; returns the writer of the published file."""
     from redpajama_pipe.signals.annotation import annotate
     from redpajama_pipe.sources.unit import PLAIN
 
@@ -88,8 +86,7 @@ def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) 
                 arrays = [*(batch.column(name) for name in CARRIED), *annotate(texts, declared, settings, model)]
                 writer.append(pa.RecordBatch.from_arrays(arrays, schema=target))
             writer.cut()
-    assert writer.file is not None
-    return writer.file
+    return writer
 
 
 def _task(
@@ -98,11 +95,7 @@ def _task(
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for part in batch.column("part").to_pylist():
-                file = annotate_part(folder, part, settings, model)
-                row = asdict(file)
-                yield pa.RecordBatch.from_pylist(
-                    [{"file": row["path"], "bytes": row["bytes"], "sha256": row["sha256"]}], schema=_FILE
-                )
+                yield file_row(annotate_part(folder, part, settings, model))
 
     return work
 

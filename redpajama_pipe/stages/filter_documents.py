@@ -78,20 +78,17 @@ def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame)
                 f"source {name!r}: ingest wrote {source['documents']} documents, {read.get(name, 0)} were read"
             )
     by_rule: dict[str, dict[str, int]] = {name: {} for name in annotated.counts["sources"]}
-    for row in first_of(taken).groupBy(schema.SOURCE, "rule").count().orderBy(schema.SOURCE, "rule").collect():
+    for row in decisions.counted(taken).groupBy(schema.SOURCE, "rule").count().orderBy(schema.SOURCE, "rule").collect():
         by_rule[row[schema.SOURCE]][row["rule"]] = row["count"]
     languages: dict[str, dict[str, Any]] = {
         row[schema.LANGUAGE] or "": {"documents": row["count"], "dropped": {}}
         for row in documents.groupBy(schema.LANGUAGE).count().orderBy(schema.LANGUAGE).collect()
     }
-    for row in first_of(taken).groupBy(schema.LANGUAGE, "rule").count().orderBy(schema.LANGUAGE, "rule").collect():
+    for row in (
+        decisions.counted(taken).groupBy(schema.LANGUAGE, "rule").count().orderBy(schema.LANGUAGE, "rule").collect()
+    ):
         languages[row[schema.LANGUAGE] or ""]["dropped"][row["rule"]] = row["count"]
     return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule, "languages": languages}
-
-
-def first_of(taken: DataFrame) -> DataFrame:
-    """Return the decisions under which dropped documents are counted: one for each."""
-    return taken.where("action = 'drop' AND rank = 0")
 
 
 def check_losses(counts: Mapping[str, Any], limit: float, key: str, recipe: Recipe) -> None:

@@ -114,6 +114,7 @@ def plan_units(recipe: Recipe, annotate: bool) -> list[Unit]:
                     "exclude it from one"
                 )
             owner[split.identity] = source.name
+            size, state = storage.fingerprint(split.uri)
             units.append(
                 Unit(
                     split=split,
@@ -121,8 +122,8 @@ def plan_units(recipe: Recipe, annotate: bool) -> list[Unit]:
                     annotate=recipe.annotate if annotate else None,
                     model=model,
                     part_bytes=recipe.part_bytes,
-                    fingerprint=storage.fingerprint(split.uri),
-                    input_bytes=storage.size(split.uri),
+                    fingerprint=state,
+                    input_bytes=size,
                     models=models,
                 )
             )

@@ -40,8 +40,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     where, annotated = folder.annotated()
     taken = folder.decided()
     spec = load_spec(recipe.tokenize.tokenizer)
-    inputs = {"documents": annotated.hash, **{f"decisions {name}": manifest.read(name).hash for name in taken}}
-    inputs = {key.replace(folder.path, ""): value for key, value in inputs.items()}
+    inputs = {"documents": annotated.hash, **{f"decisions {found.stage}": found.hash for found in taken.values()}}
     section: dict[str, Any] = {**to_tree(recipe.tokenize), "path": "", "spec": to_tree(spec)}
     model = ""
     if not spec.trained:
@@ -54,11 +53,11 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     written = _Written(folder.token_map)
     with Progress("tokenize", measure=written.measure, quiet=quiet) as progress:
         documents = read_annotated(session, where)
-        kept = keep(documents, decisions.read(session, taken) if taken else None)
+        kept = keep(documents, decisions.read(session, list(taken)) if taken else None)
         kept = kept.select(*_KEPT).cache()
         sizes = {row[schema.PART]: (row["documents"], row["bytes"]) for row in _sizes(kept).collect()}
         total = sum(count for count, _ in sizes.values())
-        _reconcile(annotated, [manifest.read(name) for name in taken], total)
+        _reconcile(annotated, list(taken.values()), total)
         if spec.trained:
             model = _train(kept, recipe, spec, folder, sum(size for _, size in sizes.values()))
         order = [name for name, _, _ in annotated.counts["parts"]]
@@ -68,7 +67,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         if plan:
             shards = 1 + max(shard for _, shard, _ in plan)
             written.plan([(shard, sizes[part][1]) for part, shard, _ in plan])
-            rows = _rows(session, kept, plan, taken).repartitionById(shards, "shard")
+            rows = _rows(session, kept, plan, list(taken)).repartitionById(shards, "shard")
             rows = rows.sortWithinPartitions("shard", "order", schema.ROW)
             packed = rows.mapInArrow(packer(settings), "receipt string").collect()
             receipts = sorted((json.loads(row["receipt"]) for row in packed), key=lambda receipt: receipt["shard"])
@@ -119,7 +118,7 @@ def keep(documents: DataFrame, taken: DataFrame | None) -> DataFrame:
     """Return the documents that no decision drops."""
     if taken is None:
         return documents
-    return documents.join(decisions.dropped_ids(taken), schema.DOC_ID, "left_anti")
+    return documents.join(decisions.counted(taken).select(schema.DOC_ID), schema.DOC_ID, "left_anti")
 
 
 def plan_shards(
@@ -178,7 +177,7 @@ def _reconcile(annotated: Manifest, taken: Sequence[Manifest], kept: int) -> Non
 
 
 def _train(kept: DataFrame, recipe: Recipe, spec: TokenizerSpec, folder: RunFolder, total: int) -> str:
-    """Train the recipe's tokenizer on a share of the kept text, chosen by document id, in the order of the corpus."""
+    """Train the recipe's tokenizer on a share of the kept text, chosen by document id, sorted by part and row."""
     from pyspark.sql import functions as F
 
     from redpajama_pipe.tokens.train import train_sentencepiece
@@ -186,9 +185,10 @@ def _train(kept: DataFrame, recipe: Recipe, spec: TokenizerSpec, folder: RunFold
     if not total:
         raise PipelineError("no document is kept, so there is no text to train a tokenizer on; see the report")
     share = min(1.0, recipe.tokenize.train_bytes / total)
-    # the first four bytes of an id are evenly spread, so this is a sample that only the corpus decides
-    place = F.conv(F.hex(F.substring(schema.DOC_ID, 1, 4)), 16, 10).cast("bigint")
-    chosen = kept.where(place <= F.lit(int(share * 0xFFFFFFFF))).select(schema.PART, schema.ROW, schema.DOC_ID)
+    # ids are evenly spread, so this is a sample that only the corpus decides
+    chosen = kept.where(decisions.id_place() <= F.lit(int(share * 0xFFFFFFFF))).select(
+        schema.PART, schema.ROW, schema.DOC_ID
+    )
     rows = chosen.orderBy(schema.PART, schema.ROW).toArrow()
     prefix = storage.join(folder.tokens, "tokenizer")
     texts = (text for batch in rows.to_batches() for text in read_rows(folder.documents, batch))

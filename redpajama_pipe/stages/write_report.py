@@ -27,10 +27,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     """
     _, annotated = folder.annotated()
     inputs = {"documents": annotated.hash}
-    for path in (*folder.decided(), folder.tokens, folder.schedule):
-        found = manifest.find(path)
-        if found:
-            inputs[path.replace(folder.path, "")] = found.hash
+    others = (manifest.find(path) for path in (folder.tokens, folder.schedule))
+    inputs |= {found.stage: found.hash for found in (*folder.decided().values(), *others) if found}
     section = to_tree(recipe)
     target = storage.join(folder.path, "report")
     done = manifest.current(target, "report", inputs, section)

@@ -29,20 +29,6 @@ from redpajama_pipe.tokens.spec import TokenizerSpec, token_dtype
 
 ENCODE_BYTES = 8 << 20  # text encoded in one call
 
-# What the packer is told of each kept document; `order` is the part's place in the corpus.
-ROWS = pa.schema(
-    [
-        ("shard", pa.int32()),
-        ("order", pa.int32()),
-        (schema.PART, pa.string()),
-        (schema.ROW, pa.int64()),
-        (schema.DOC_ID, pa.binary()),
-        (schema.SOURCE, pa.string()),
-        (schema.SUBSET, pa.string()),
-        (schema.LANGUAGE, pa.string()),
-    ]
-)
-
 
 @dataclass(frozen=True)
 class PackSettings:
@@ -69,7 +55,11 @@ def shard_name(shard: int) -> str:
 
 
 def packer(settings: PackSettings) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return the function for mapInArrow: rows of ROWS, sorted by shard, order and row, to one receipt a shard."""
+    """Return the function for mapInArrow: kept documents in, one receipt a shard out.
+
+    Rows have shard, part, row, doc_id, source, subset, language, and spans where there are cuts or replacements; they
+    come sorted by shard, the part's place in the corpus, and row.
+    """
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         encoder = open_encoder(settings.spec, settings.tokenizer_path)

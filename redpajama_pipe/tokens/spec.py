@@ -6,7 +6,6 @@ of those the entry lists. One tokenizer may have several files: the same vocabul
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from redpajama_pipe import catalog, recipe
+from redpajama_pipe import catalog, recipe, storage
 from redpajama_pipe.errors import RecipeError, SetupError
 
 # megatron/data/indexed_dataset.py, best_fitting_dtype (EleutherAI/gpt-neox): 65,500, not 65,536.
@@ -162,19 +161,14 @@ def _matches(spec: TokenizerSpec, path: Path) -> bool:
     if spec.trained:
         return True
     size = path.stat().st_size
-    return any(file.size == size and file.sha256 == _sha256(path) for file in spec.files)
+    return any(file.size == size and file.sha256 == storage.sha256(str(path)) for file in spec.files)
 
 
 def _checked(spec: TokenizerSpec, path: Path) -> Path:
     if not _matches(spec, path):
         known = " or ".join(file.sha256 for file in spec.files)
-        raise SetupError(f"{spec.name}: {path} has sha256 {_sha256(path)}; expected {known}")
+        raise SetupError(f"{spec.name}: {path} has sha256 {storage.sha256(str(path))}; expected {known}")
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hub_cache() -> Path:
