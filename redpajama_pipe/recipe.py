@@ -81,9 +81,13 @@ class Annotate:
     Attributes:
         language_model: path of fastText's lid.176.ftz or .bin, or `lid.176` to find an installed copy.
         minhash: the signature that dedup will use.
+        signals: names of signals or families to store beside Gopher's and those that the rule sets read.
+        word_lists: folder of the word lists that some signals need; empty: look in the usual places.
     """
 
     language_model: str = "lid.176"
+    signals: tuple[str, ...] = ()
+    word_lists: str = ""
     minhash: MinHash = field(default_factory=MinHash)
 
 

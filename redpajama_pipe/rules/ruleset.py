@@ -7,7 +7,7 @@ rule also states what a null answer means.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Literal, cast
@@ -51,6 +51,10 @@ class RuleSet:
     source: str
     rules: tuple[Rule, ...]
     cases: tuple[Mapping[str, Any], ...] = ()
+
+    def columns(self, known: Iterable[str]) -> list[str]:
+        """Name the known columns that any of the rules reads, in the order of `known`."""
+        return columns_of(" ; ".join(rule.keep for rule in self.rules), list(known))
 
 
 def load(name: str) -> RuleSet:

@@ -6,17 +6,34 @@ columns.
 
 from __future__ import annotations
 
+import dataclasses
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from redpajama_pipe import schema
-from redpajama_pipe.recipe import Annotate
+from redpajama_pipe.recipe import Annotate, Recipe
+from redpajama_pipe.rules import ruleset
+from redpajama_pipe.signals.catalogue import SIGNALS, select
+from redpajama_pipe.signals.resources import Resources
+
+ALWAYS = ("gopher",)  # what the report and the keep order speak of
 
 
-def annotation_schema() -> pa.Schema:
+def settings_of(recipe: Recipe) -> Annotate:
+    """Return the recipe's settings with every signal to store spelt out: the rule sets' too.
+
+    Raises:
+        RecipeError: annotate.signals names no signal.
+        CatalogError: there is no such rule set.
+    """
+    read = [column for name in recipe.filter.rule_sets for column in ruleset.load(name).columns(SIGNALS)]
+    signals = select([*ALWAYS, *recipe.annotate.signals, *read])
+    return dataclasses.replace(recipe.annotate, signals=tuple(signals))
+
+
+def annotation_schema(settings: Annotate) -> pa.Schema:
     """Return the columns that `annotate` adds, in order."""
-    from redpajama_pipe.signals import SIGNALS
-
     return pa.schema(
         [
             pa.field(schema.LANGUAGE, pa.string()),
@@ -24,18 +41,19 @@ def annotation_schema() -> pa.Schema:
             pa.field(schema.LANGUAGE_SCORE, pa.float64()),
             pa.field(schema.CONTENT_HASH, pa.binary(), nullable=False),
             pa.field(schema.SIGNATURE, pa.binary()),
-            *(pa.field(name, signal.type) for name, signal in SIGNALS.items()),
+            *(pa.field(name, SIGNALS[name].type) for name in settings.signals),
         ]
     )
 
 
-def annotate(texts: pa.Array, declared: pa.Array, settings: Annotate, model: str) -> list[pa.Array]:
+def annotate(texts: pa.Array, declared: pa.Array, urls: pa.Array, settings: Annotate, model: str) -> list[pa.Array]:
     """Compute every annotation of a batch.
 
     Args:
         texts: strings, none null.
         declared: the language that the source declares, or null; it wins over the identified one.
-        settings: the recipe's.
+        urls: where each document comes from, or null.
+        settings: as `settings_of` gives them.
         model: path of the language model.
 
     Returns:
@@ -48,7 +66,8 @@ def annotate(texts: pa.Array, declared: pa.Array, settings: Annotate, model: str
 
     identified, probability = identify(texts, model)
     language = pc.coalesce(declared.cast(pa.string()), identified)
-    signals = score(texts, language=language)
+    resources = Resources(settings.word_lists)
+    signals = score(texts, settings.signals, language=language, urls=urls, resources=resources)
     return [
         language,
         identified,
@@ -61,4 +80,5 @@ def annotate(texts: pa.Array, declared: pa.Array, settings: Annotate, model: str
 
 def warm_up(settings: Annotate, model: str) -> None:
     """Compile every kernel of `annotate`, or load them from Numba's cache, so that workers find them there."""
-    annotate(pa.array(["a few words that are enough for one shingle"]), pa.array([None], pa.string()), settings, model)
+    texts, nothing = pa.array(["a few words that are enough for one shingle"]), pa.array([None], pa.string())
+    annotate(texts, nothing, nothing, settings, model)

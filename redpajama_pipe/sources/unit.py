@@ -109,13 +109,13 @@ class Receipt:
         return Receipt(**{**tree, "parts": parts, "quarantine": quarantine})
 
 
-def documents_schema(annotated: bool) -> pa.Schema:
+def documents_schema(annotate: Annotate | None) -> pa.Schema:
     """Return the columns of a document part."""
-    if not annotated:
+    if annotate is None:
         return schema.DOCUMENTS
     from redpajama_pipe.signals.annotation import annotation_schema
 
-    return pa.schema([*schema.DOCUMENTS, *annotation_schema()])
+    return pa.schema([*schema.DOCUMENTS, *annotation_schema(annotate)])
 
 
 def receipt_path(documents: str, unit: Unit) -> str:
@@ -173,7 +173,7 @@ class _PartWriter:
     def __init__(self, unit: Unit, folder: str) -> None:
         self._unit = unit
         self._folder = folder
-        self._schema = documents_schema(unit.annotate is not None)
+        self._schema = documents_schema(unit.annotate)
         self._waiting: list[Document] = []
         self._waiting_bytes = 0
         self._writer: TableWriter | None = None
@@ -235,10 +235,10 @@ class _PartWriter:
         if unit.annotate is not None:
             from redpajama_pipe.signals.annotation import annotate
 
-            texts, declared = (
-                arrays[schema.DOCUMENTS.get_field_index(n)] for n in (schema.TEXT, schema.DECLARED_LANGUAGE)
+            texts, declared, urls = (
+                arrays[schema.DOCUMENTS.get_field_index(n)] for n in (schema.TEXT, schema.DECLARED_LANGUAGE, "url")
             )
-            arrays += annotate(texts, declared, unit.annotate, unit.model)
+            arrays += annotate(texts, declared, urls, unit.annotate, unit.model)
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _close(self) -> None:

@@ -34,12 +34,14 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         ManifestError: ingest did not finish.
         SetupError: the language model is not there.
     """
+    from redpajama_pipe.signals.annotation import settings_of
     from redpajama_pipe.signals.language import find_model
 
+    settings = settings_of(recipe)
     documents = manifest.read(folder.documents)
-    model = str(find_model(recipe.annotate.language_model))
+    model = str(find_model(settings.language_model))
     inputs = {"documents": documents.hash, "language_model": storage.sha256(model)}
-    section = to_tree(recipe.annotate)
+    section = to_tree(settings)
     done = manifest.current(folder.annotations, "annotate", inputs, section)
     if done:
         return done
@@ -53,7 +55,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
             frame = session.createDataFrame(
                 [(i % tasks, part) for i, part in enumerate(parts)], "task int, part string"
             )
-            work = _task(folder, recipe.annotate, model)
+            work = _task(folder, settings, model)
             rows = frame.repartitionById(tasks, "task").mapInArrow(work, schema.spark_ddl(FILES)).collect()
             files = [File(**row.asDict()) for row in rows]
         count = sum(rows for _, rows, _ in documents.counts["parts"])
@@ -62,11 +64,11 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     return manifest.write(folder.annotations, "annotate", inputs, section, counts, files, progress.seconds)
 
 
-def annotations_schema() -> pa.Schema:
+def annotations_schema(settings: Annotate) -> pa.Schema:
     """Return the columns of a file of annotations/."""
     from redpajama_pipe.signals.annotation import annotation_schema
 
-    return pa.schema([*(schema.DOCUMENTS.field(name) for name in CARRIED), *annotation_schema()])
+    return pa.schema([*(schema.DOCUMENTS.field(name) for name in CARRIED), *annotation_schema(settings)])
 
 
 def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) -> TableWriter:
@@ -74,7 +76,7 @@ def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) 
     from redpajama_pipe.signals.annotation import annotate
     from redpajama_pipe.sources.unit import PLAIN
 
-    target = annotations_schema()
+    target = annotations_schema(settings)
     plain = [name for name in PLAIN if name in target.names]
     source = storage.join(folder.documents, f"{part}.parquet")
     writer = TableWriter(storage.join(folder.annotations, f"{part}.parquet"), target, 1 << 40, plain)
@@ -82,8 +84,8 @@ def annotate_part(folder: RunFolder, part: str, settings: Annotate, model: str) 
         for group in range(stored.num_row_groups):
             table = stored.read_row_group(group, columns=[*CARRIED, schema.TEXT]).combine_chunks()
             for batch in table.to_batches():
-                texts, declared = batch.column(schema.TEXT), batch.column(schema.DECLARED_LANGUAGE)
-                arrays = [*(batch.column(name) for name in CARRIED), *annotate(texts, declared, settings, model)]
+                texts, declared, urls = (batch.column(name) for name in (schema.TEXT, schema.DECLARED_LANGUAGE, "url"))
+                arrays = [*(batch.column(name) for name in CARRIED), *annotate(texts, declared, urls, settings, model)]
                 writer.append(pa.RecordBatch.from_arrays(arrays, schema=target))
             writer.cut()
     return writer

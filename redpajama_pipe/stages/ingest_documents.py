@@ -14,8 +14,9 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import GateError, RecipeError, ReconcileError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress, human_bytes
-from redpajama_pipe.recipe import Recipe, to_tree
+from redpajama_pipe.recipe import Annotate, Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.signals.annotation import settings_of
 from redpajama_pipe.sources.unit import Receipt, Unit, ingest_unit, load_receipts, receipt_path
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ def run(
         InputError: a pattern matches no file.
         GateError: a source has a larger share of unreadable records than the recipe allows.
     """
-    units = plan_units(recipe, annotate)
+    settings = settings_of(recipe) if annotate else None
+    units = plan_units(recipe, settings)
     section: Any = {"sources": to_tree(recipe.sources), "part_bytes": recipe.part_bytes, "annotated": annotate}
-    if annotate:
-        section["annotate"] = to_tree(recipe.annotate)
+    if settings:
+        section["annotate"] = to_tree(settings)
     inputs = {unit.name: unit.key for unit in units}
     done = manifest.current(folder.documents, "ingest", inputs, section)
     if done and manifest.find(folder.quarantine):
@@ -89,7 +91,7 @@ def run(
     return manifest.write(folder.documents, "ingest", inputs, section, counts, files, progress.seconds)
 
 
-def plan_units(recipe: Recipe, annotate: bool) -> list[Unit]:
+def plan_units(recipe: Recipe, annotate: Annotate | None) -> list[Unit]:
     """List the files to read, in the order of the corpus: by source as in the recipe, then by identity.
 
     Raises:
@@ -102,7 +104,7 @@ def plan_units(recipe: Recipe, annotate: bool) -> list[Unit]:
     if annotate:
         from redpajama_pipe.signals.language import find_model
 
-        path = find_model(recipe.annotate.language_model)
+        path = find_model(annotate.language_model)
         model, models = str(path), storage.sha256(str(path))
     units: list[Unit] = []
     owner: dict[str, str] = {}
@@ -119,7 +121,7 @@ def plan_units(recipe: Recipe, annotate: bool) -> list[Unit]:
                 Unit(
                     split=split,
                     source=source,
-                    annotate=recipe.annotate if annotate else None,
+                    annotate=annotate,
                     model=model,
                     part_bytes=recipe.part_bytes,
                     fingerprint=state,

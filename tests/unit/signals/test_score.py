@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.signals import SIGNALS, score
+from redpajama_pipe.signals import SIGNALS, gopher, score
+
+GOPHER = [signal.name for signal in gopher.SIGNALS]
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 
@@ -68,7 +70,8 @@ def reference(text: str) -> dict[str, float | None]:
 
 
 def only(text: str, *signals: str) -> dict[str, float | None]:
-    (row,) = score(pa.array([text], pa.string()), signals or None).to_pylist()
+    row: dict[str, float | None]
+    (row,) = score(pa.array([text], pa.string()), signals or GOPHER).to_pylist()
     return row
 
 
@@ -104,7 +107,7 @@ documents = st.one_of(
 @settings(max_examples=300)
 @given(st.lists(documents, min_size=1, max_size=6))
 def test_signals_equal_the_reference_on_any_text(texts: list[str]) -> None:
-    assert score(pa.array(texts, pa.string())).to_pylist() == [reference(text) for text in texts]
+    assert score(pa.array(texts, pa.string()), GOPHER).to_pylist() == [reference(text) for text in texts]
 
 
 def test_signals_equal_the_reference_on_real_text(real_data: Path) -> None:
@@ -112,7 +115,7 @@ def test_signals_equal_the_reference_on_real_text(real_data: Path) -> None:
         lines = io.TextIOWrapper(stream, encoding="utf-8")
         texts = [json.loads(line)["text"] for line, _ in zip(lines, range(300), strict=False)]
     assert len(texts) == 300
-    assert score(pa.array(texts)).to_pylist() == [reference(text) for text in texts]
+    assert score(pa.array(texts), GOPHER).to_pylist() == [reference(text) for text in texts]
 
 
 @given(st.lists(st.none() | documents, max_size=6), st.sampled_from([pa.string(), pa.large_string()]), st.data())
@@ -120,10 +123,10 @@ def test_a_documents_signals_do_not_depend_on_its_batch(
     texts: list[str | None], kind: pa.DataType, data: st.DataObject
 ) -> None:
     start = data.draw(st.integers(0, len(texts)))
-    whole = score(pa.array(texts, kind))
-    alone = [score(pa.array([text], kind)).to_pylist()[0] for text in texts]
+    whole = score(pa.array(texts, kind), GOPHER)
+    alone = [score(pa.array([text], kind), GOPHER).to_pylist()[0] for text in texts]
     assert whole.to_pylist() == alone
-    assert score(pa.array(texts, kind).slice(start)).to_pylist() == alone[start:]
+    assert score(pa.array(texts, kind).slice(start), GOPHER).to_pylist() == alone[start:]
 
 
 @given(documents)
@@ -140,7 +143,7 @@ def test_columns_are_those_asked_for_in_their_order_and_type() -> None:
     )
 
 
-@pytest.mark.parametrize("name", list(SIGNALS))
+@pytest.mark.parametrize("name", GOPHER)
 def test_a_signal_alone_has_the_value_it_has_among_all(name: str) -> None:
     text = "a b c d e f g h i j k\na b c d e f g h i j k\n\n- # the...\n\n- # the..."
     assert only(text, name) == {name: reference(text)[name]}
@@ -153,7 +156,7 @@ def test_unknown_signal_is_refused_with_the_nearest_names() -> None:
 
 
 def test_null_document_has_null_signals_and_an_empty_one_has_zero_counts() -> None:
-    null, empty = score(pa.array([None, ""])).to_pylist()
+    null, empty = score(pa.array([None, ""]), GOPHER).to_pylist()
     assert set(null.values()) == {None}
     counts = {name for name, value in empty.items() if value == 0}
     assert counts == {"char_count", "byte_count", "line_count", "word_count", "stop_word_count"}
@@ -162,7 +165,7 @@ def test_null_document_has_null_signals_and_an_empty_one_has_zero_counts() -> No
 
 def test_no_documents_give_no_rows() -> None:
     for array in (pa.array([], pa.string()), pa.array(["a"]).slice(1), pa.array([None, None], pa.string())):
-        assert score(array).num_rows == len(array)
+        assert score(array, GOPHER).num_rows == len(array)
 
 
 def test_stop_words_are_null_without_a_stop_list_for_the_language() -> None:
@@ -285,9 +288,9 @@ def test_a_50_megabyte_document_is_scored() -> None:
 
 def test_threads_give_the_same_values() -> None:
     texts = pa.array(["a b c\na b c\n\nthe of", "x " * 500] * 50)
-    expected = score(texts).to_pylist()
+    expected = score(texts, GOPHER).to_pylist()
     found: list[list[dict[str, float | None]]] = []
-    threads = [threading.Thread(target=lambda: found.append(score(texts).to_pylist())) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(score(texts, GOPHER).to_pylist())) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redpajama_pipe.signals import kernels
+from redpajama_pipe.signals import gopher_kernels as kernels
 from redpajama_pipe.text import characters
 
 SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
