@@ -31,8 +31,8 @@ class Job:
         from redpajama_pipe.run_folder import RunFolder
 
         self.options = options
-        self.recipe: Recipe = recipe.load(options.recipe, options.set)
         self.folder: RunFolder = RunFolder.at(options.output)
+        self.recipe: Recipe = recipe.load(options.recipe or self.folder.recipe, options.set)
         self.quiet: bool = options.quiet
         self._spark: SparkSession | None = None
 
@@ -54,7 +54,12 @@ class Job:
 
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """Add RECIPE, --output, --master, --set and --quiet."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe: an entry of conf/ or a path ending in .yaml")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        nargs="?",
+        help="a recipe: an entry of conf/ or a path ending in .yaml (default: the one that RUN was made with)",
+    )
     parser.add_argument("--output", "-o", metavar="RUN", required=True, help="the run's folder: a path or a URL")
     parser.add_argument(
         "--master", help="Spark master: local[4], yarn, spark://… (default: spark-submit's, or local[*])"

@@ -48,6 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
     for name, (module, line) in _STAGES.items():
         stage = commands.add_parser(name, help=line, description=line)
         arguments.add_job_arguments(stage)
+        if name == "filter":
+            stage.add_argument(
+                "--what-if",
+                metavar="SQL",
+                help="write nothing: say what keeping only documents where SQL is true, such as 'word_count >= 100', "
+                "would drop of an annotated run",
+            )
         stage.set_defaults(work=_stage(module))
     explain = commands.add_parser(
         "explain",
@@ -104,6 +111,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("folder", metavar="FOLDER", help="where to write it")
     sample.set_defaults(work=_make_sample)
+    described = commands.add_parser(
+        "signals",
+        help="list every signal, or describe some: unit, range, definition, source, what null means",
+        description="List the signals by family; with names, say exactly what they count.",
+    )
+    described.add_argument("names", nargs="*", metavar="NAME", help="a signal or a family")
+    described.set_defaults(work=_signals)
     listing = commands.add_parser(
         "catalog",
         help="list recipes, rule sets and tokenizers, or print one",
@@ -188,6 +202,12 @@ def _make_sample(options: argparse.Namespace) -> None:
 
     for name, count in make_sample(Path(options.folder)).items():
         print(f"{count:>8,}  {name}")
+
+
+def _signals(options: argparse.Namespace) -> None:
+    from redpajama_pipe.signals.listing import describe_signals, list_signals
+
+    print(describe_signals(options.names) if options.names else list_signals())
 
 
 def _catalog(options: argparse.Namespace) -> None:

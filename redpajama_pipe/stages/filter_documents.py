@@ -115,8 +115,28 @@ def check_losses(counts: Mapping[str, Any], limit: float, key: str, recipe: Reci
         check_shares(large, limit, key=key, group=group, hint=hint)
 
 
+def what_if(spark: Callable[[], SparkSession], folder: RunFolder, predicate: str) -> str:
+    """Say what a predicate would drop of an annotated run, in a table; writes nothing.
+
+    Raises:
+        ManifestError: the run has no signals yet.
+        RecipeError: the predicate is no valid SQL over the stored columns.
+    """
+    from redpajama_pipe.rules.what_if import format_effects, what_if
+
+    where, _ = folder.annotated()
+    session = spark()
+    taken = list(folder.decided())
+    effects = what_if(read_annotated(session, where), decisions.read(session, taken) if taken else None, predicate)
+    return format_effects(effects, predicate)
+
+
 def work(job: Job) -> None:
     """Do this stage for a parsed command line."""
+    predicate = getattr(job.options, "what_if", None)  # jobs/ scripts have no such option
+    if predicate:
+        print(what_if(job.spark, job.folder, predicate))
+        return
     run(job.spark, job.recipe, job.folder, quiet=job.quiet)
 
 
