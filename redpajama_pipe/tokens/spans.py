@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
 
 Span = tuple[int, int, bytes]
 GivenSpan = tuple[int, int, bytes | str | None]
@@ -16,14 +15,14 @@ GivenSpan = tuple[int, int, bytes | str | None]
 def merge_spans(given: Sequence[GivenSpan]) -> list[Span]:
     """Sort spans and make them disjoint.
 
-    Cuts that overlap or touch become one. A replacement inside a cut is dropped: the cut removes it anyway. The same
-    replacement twice is one.
+    Cuts that overlap or touch become one. A replacement inside a cut is dropped: the cut removes it anyway. What
+    overlaps otherwise becomes one span, with the first replacement in it: nothing that either would take out is left.
 
     Args:
         given: (start, end, replacement) in bytes, in any order; without a replacement, or with an empty one, a cut.
 
     Raises:
-        ValueError: a span is empty or reversed, or a replacement overlaps something else in part.
+        ValueError: a span is empty or reversed.
     """
     spans = [(start, end, text.encode() if isinstance(text, str) else text or b"") for start, end, text in given]
     for start, end, _ in spans:
@@ -41,10 +40,13 @@ def merge_spans(given: Sequence[GivenSpan]) -> list[Span]:
         at = bisect_right(starts, span[0]) - 1
         return at >= 0 and span[1] <= cuts[at][1]
 
-    merged = sorted([*cuts, *{span for span in spans if span[2] and not is_cut(span)}])
-    for before, after in pairwise(merged):
-        if after[0] < before[1]:
-            raise ValueError(f"span {after[0]}:{after[1]} overlaps {before[0]}:{before[1]} in part")
+    merged: list[Span] = []
+    for start, end, text in sorted([*cuts, *{span for span in spans if span[2] and not is_cut(span)}]):
+        if merged and start < merged[-1][1]:
+            before = merged[-1]
+            merged[-1] = (before[0], max(before[1], end), before[2] or text)
+        else:
+            merged.append((start, end, text))
     return merged
 
 
