@@ -15,7 +15,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, ClassVar, Literal, TypeVar, Union
 
 import yaml
 
@@ -32,46 +32,130 @@ class Source:
     Attributes:
         name: RedPajama calls it a slice.
         kind: `warc` (WARC and ARC with HTTP responses, also any WET records in them), `wet`, `wikipedia`, `jsonl`.
-        paths: files or glob patterns (`**` too), local or any URL fsspec opens.
+        paths: files or glob patterns (`**` too), local or any URL fsspec opens; over http single files.
+        snapshot: instead of paths: a crawl of Common Crawl, such as CC-MAIN-2023-06; `kind` says which of its files.
+        fraction: of the snapshot's files, above 0 and up to 1; chosen by a hash of snapshot and path, so that a larger
+            fraction holds a smaller one, and a `wet` source has the pages of the `warc` files of the same fraction.
+        base: what crawl-data/ lies in: https://data.commoncrawl.org, s3://commoncrawl, or a folder that mirrors them.
+            Document ids do not depend on it.
         root: document ids are made from paths relative to it, so that they do not change when the corpus moves;
-            empty: from the whole path.
+            empty: from the whole path. Those of a snapshot are made from crawl-data/… without it.
         exclude: patterns of file names to leave out.
         extractor: HTML to text: `resiliparse`, `trafilatura` or `plain`.
         text_field: jsonl: where the text is; dots descend.
         subset_field: jsonl: a label to keep as `subset`, such as meta.pile_set_name.
         language: declared for every document of the source; a Wikipedia dump declares its own by its file name.
-        wikitext: `rpv1`, the cleaning of the published RedPajama and Hugging Face sets.
+        wikitext: `plain`, clean text for pretraining (docs/wikipedia.md); or `rpv1`, the cleaning of the published
+            RedPajama and Hugging Face sets.
+        math: wikitext plain: formulas are kept as $TeX$, or dropped.
         max_document_bytes: a larger record goes to quarantine, `too_large`.
         max_quarantined_share: the run stops when more of the source's records cannot be read.
+        allow_failed_files: go on without files that cannot be read as a whole, each one a row in quarantine, up to
+            max_quarantined_share of the files; the next run tries them again. Else they stop the run, after the others.
+        wiki_date: wikipedia: download the dumps of this date, such as 20240101, before anything is read, or those that
+            were finished last, `latest`; `paths` is then the one local folder where they are kept. Empty: download none.
+        languages: wikipedia: of which Wikipedias, by the codes of their languages.
+        dump_mirror: wikipedia: the server to download from.
     """
 
     name: str
     kind: Literal["warc", "wet", "wikipedia", "jsonl"]
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    snapshot: str = ""
+    fraction: float = 1.0
+    base: str = "https://data.commoncrawl.org"
     root: str = ""
     exclude: tuple[str, ...] = ()
     extractor: Literal["resiliparse", "trafilatura", "plain"] = "resiliparse"
     text_field: str = "text"
     subset_field: str | None = None
     language: str | None = None
-    wikitext: Literal["rpv1"] = "rpv1"
+    wikitext: Literal["plain", "rpv1"] = "plain"
+    math: Literal["keep", "drop"] = "keep"
     max_document_bytes: int = 256 << 20
     max_quarantined_share: float = 0.05
+    allow_failed_files: bool = False
+    wiki_date: str = ""
+    languages: tuple[str, ...] = ()
+    dump_mirror: str = "https://dumps.wikimedia.org"
+
+    def __post_init__(self) -> None:
+        where = f"sources.{self.name}"
+        if bool(self.paths) == bool(self.snapshot):
+            found = "both paths and a snapshot; leave one out" if self.paths else "no paths and no snapshot; give one"
+            raise RecipeError(f"{where} has {found}")
+        if not 0 < self.fraction <= 1:
+            raise RecipeError(f"{where}.fraction is {self.fraction:g}; give a number above 0 and up to 1")
+        if not self.snapshot:
+            for key in ("fraction", "base"):
+                if getattr(self, key) != getattr(type(self), key):
+                    raise RecipeError(f"{where}.{key} is for a snapshot; give a snapshot, or leave {key} out")
+            return
+        if self.kind not in ("warc", "wet"):
+            raise RecipeError(f"{where}.kind is {self.kind!r}; a snapshot of Common Crawl has warc and wet files")
+        if self.root:
+            raise RecipeError(f"{where}.root is for paths; with a snapshot, base says where crawl-data/ lies")
+        if not re.fullmatch(r"CC-[A-Z]+[A-Z0-9-]*(/\d+)*", self.snapshot):
+            raise RecipeError(f"{where}.snapshot is {self.snapshot!r}; write it as CC-MAIN-2023-06 (year and week)")
 
 
 @dataclass(frozen=True)
 class MinHash:
-    """What a signature is; see dedup.minhash.MinHashSpec, which this becomes.
+    """What a signature is; see dedup.minhash.MinHashSpec, which this becomes, and docs/dedup.md for the presets.
 
-    The default, 14 bands of 8 rows over 5-word shingles, is FineWeb's (Penedo et al. 2024, arXiv:2406.17557).
+    Attributes:
+        preset: where the values that are not given come from: a key of PRESETS.
+        bands: groups of values that make documents candidates when one group is equal.
+        rows: values in each.
+        shingle: consecutive words (characters with the normalization `slimpajama`) in one element of the set.
+        normalization: what the words are: `words`, `none`, `redpajama_v2`, `datatrove`, `slimpajama`.
+        scheme: from words to values: `affine32`, `affine64`, `legacy`, `redpajama_v2`, `datatrove`, `datatrove_sha1`.
+        seed: of the permutations.
+        num_perm: values in a signature; more than bands * rows where the published one has more.
     """
 
-    bands: int = 14
-    rows: int = 8
-    shingle: int = 5
-    normalization: str = "words"
-    scheme: str = "affine32"
-    seed: int = 1
+    preset: str = "default"
+    # 0, empty and -1 are no possible values: they stand for the preset's.
+    bands: int = 0
+    rows: int = 0
+    shingle: int = 0
+    normalization: str = ""
+    scheme: str = ""
+    seed: int = -1
+    num_perm: int = 0
+
+    # bands, rows, shingle, normalization, scheme, seed, num_perm (0: bands * rows)
+    PRESETS: ClassVar[Mapping[str, tuple[int, int, int, str, str, int, int]]] = {
+        # FineWeb's bands and shingles with words as they are seen by `words` and values of 32 bits; docs/decisions.md
+        "default": (14, 8, 5, "words", "affine32", 1, 0),
+        # measured to miss a tenth of what the default misses, for a quarter more bytes a signature
+        "thorough": (20, 7, 5, "words", "affine32", 1, 0),
+        # Penedo et al. 2024, arXiv:2406.17557; huggingface/datatrove: examples/fineweb.py
+        "fineweb": (14, 8, 5, "datatrove", "datatrove_sha1", 1, 0),
+        # togethercomputer/RedPajama-Data: app/src/dedupe/minhash.py; one signature serves the four similarities
+        "redpajama_v2_1.0": (1, 128, 13, "redpajama_v2", "redpajama_v2", 42, 128),
+        "redpajama_v2_0.9": (5, 25, 13, "redpajama_v2", "redpajama_v2", 42, 128),
+        "redpajama_v2_0.8": (9, 13, 13, "redpajama_v2", "redpajama_v2", 42, 128),
+        "redpajama_v2_0.7": (14, 9, 13, "redpajama_v2", "redpajama_v2", 42, 128),
+        # Lee et al. 2021, arXiv:2107.06499, appendix A: 9,000 values; the hash function is not published
+        "lee_2021": (450, 20, 5, "words", "affine32", 1, 0),
+        # Cerebras/modelzoo: data_preparation/nlp/slimpajama/dedup/to_hash.py
+        "slimpajama": (9, 13, 13, "slimpajama", "legacy", 1, 128),
+        # EleutherAI/pythia: only the threshold 0.87 is known; bands and rows are datasketch's for it and 128 values
+        "pile_0.87": (7, 18, 5, "words", "affine32", 1, 128),
+    }
+
+    def __post_init__(self) -> None:
+        if self.preset not in self.PRESETS:
+            raise RecipeError(f"minhash: no preset {self.preset!r}; there are: {', '.join(self.PRESETS)}")
+        *named, num_perm = self.PRESETS[self.preset]
+        for name, absent, value in zip(
+            ("bands", "rows", "shingle", "normalization", "scheme", "seed"), (0, 0, 0, "", "", -1), named, strict=True
+        ):
+            if getattr(self, name) == absent:
+                object.__setattr__(self, name, value)
+        if self.num_perm == 0:
+            object.__setattr__(self, "num_perm", max(num_perm, self.bands * self.rows))
 
 
 @dataclass(frozen=True)
@@ -83,11 +167,19 @@ class Annotate:
         minhash: the signature that dedup will use.
         signals: names of signals or families to store beside Gopher's and those that the rule sets read.
         word_lists: folder of the word lists that some signals need; empty: look in the usual places.
+        artifacts: folder of RedPajama-V2's models and URL lists, for its signals that need them.
+        url_lists: folder of URL lists in UT1's layout: CATEGORY/domains, urls, words, soft_words.
+        perplexity_models: folder of LANGUAGE.sp.model and LANGUAGE.arpa.bin, as train-language-model writes them.
+        quality_model: path of a model that train-quality-classifier wrote.
     """
 
     language_model: str = "lid.176"
     signals: tuple[str, ...] = ()
     word_lists: str = ""
+    artifacts: str = ""
+    url_lists: str = ""
+    perplexity_models: str = ""
+    quality_model: str = ""
     minhash: MinHash = field(default_factory=MinHash)
 
 
@@ -106,15 +198,22 @@ class Filter:
 
 @dataclass(frozen=True)
 class Dedup:
-    """Exact, then near-duplicates.
+    """Exact, then near-duplicates. docs/dedup.md says what each choice means and costs.
 
     Attributes:
         exact: drop documents whose text is byte-equal to a kept one.
-        near: drop documents whose shingles have a Jaccard similarity of at least `threshold` with a kept one.
-        threshold: exact Jaccard on the shingle sets; 0.8 as Lee et al. 2021 (arXiv:2107.06499).
+        near: drop near-duplicates of a kept document, as `verify` and `survivors` define them.
+        verify: what two documents that share a band must have at least `threshold` of: `jaccard`, of their shingle
+            sets; `containment`, the share of the later one's shingles that the earlier one has; `estimate`, the share
+            of equal values in their signatures, for which no text is read; `none`: nothing, a shared band will do.
+        threshold: 0.8 as Lee et al. 2021 (arXiv:2107.06499).
+        survivors: `walk`: a document is dropped when, and only when, it is a verified near-duplicate of an earlier
+            document that stays. `components`: the first document of each connected component stays, as in published
+            pipelines; others go although they may resemble it only through a chain.
         keep_order: SQL over the documents' columns; the first document in this order is the one that stays.
             `source_rank` is the position of the source in the recipe. doc_id always breaks ties.
         driver_edges: up to this many edges, components are found on the driver by SciPy.
+        component_bytes: a component whose shingles take more is decided from a temporary file. Changes no decision.
         max_component: the run stops when more documents than this hang together.
         max_bucket: the run stops when more documents than this share one band.
         max_dropped_share: the run stops when a source loses more of its documents to deduplication.
@@ -122,12 +221,21 @@ class Dedup:
 
     exact: bool = True
     near: bool = True
+    verify: Literal["jaccard", "containment", "estimate", "none"] = "jaccard"
     threshold: float = 0.8
+    survivors: Literal["walk", "components"] = "walk"
     keep_order: str = "source_rank, char_count desc"
     driver_edges: int = 5_000_000
+    component_bytes: int = 256 << 20
     max_component: int = 100_000
     max_bucket: int = 1_000_000
     max_dropped_share: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.threshold <= 1.0:
+            raise RecipeError(f"dedup.threshold is {self.threshold:g}; it must be above 0 and at most 1")
+        if self.component_bytes < 0:
+            raise RecipeError(f"dedup.component_bytes is {self.component_bytes}; 0 puts all shingles into files")
 
 
 @dataclass(frozen=True)
@@ -160,15 +268,91 @@ class Schedule:
         batch_size: sequences a step.
         epochs: one schedule is written for each number; 1.5 reads every document once and half of them twice
             (sequential_epochs), or as GPT-NeoX does with two jointly shuffled epochs cut short (joint_shuffle).
-        mode: `joint_shuffle` (GPT-NeoX, Pythia) or `sequential_epochs`.
+            1 and 1.5 where neither this nor `steps` is given.
+        steps: instead of epochs: optimiser steps, for which as many epochs are shuffled as GPT-NeoX would.
+        mode: `joint_shuffle` (GPT-NeoX, Pythia), `megatron` (Megatron-LM: the last epoch by itself when little of it is
+            used) or `sequential_epochs` (the last epoch always by itself).
+        separate_below: mode megatron: how much of the last epoch must be used for it to be shuffled with the others;
+            0.8 in NVIDIA/Megatron-LM, 0.95 in bigscience-workshop/Megatron-DeepSpeed.
+        split: weights of train, valid and test, such as `969,30,1`: the first documents are scheduled, the others
+            held out. Empty: all are scheduled.
+        blend: weights of sources or subsets, by name; each is shuffled by itself, and each turn reads the one that lags
+            most behind its weight. Documents of others are left out. Empty: all documents as one.
         seed: Pythia's main runs used 1234.
     """
 
     seq_len: int = 2048
     batch_size: int = 1024
-    epochs: tuple[float, ...] = (1.0, 1.5)
-    mode: Literal["joint_shuffle", "sequential_epochs"] = "joint_shuffle"
+    epochs: tuple[float, ...] | None = None
+    steps: int | None = None
+    mode: Literal["joint_shuffle", "megatron", "sequential_epochs"] = "joint_shuffle"
+    separate_below: float = 0.8
+    split: str = ""
+    blend: Mapping[str, float] = field(default_factory=dict)
     seed: int = 1234
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.epochs is None:
+            object.__setattr__(self, "epochs", (1.0, 1.5))
+        if self.steps is not None and self.epochs:
+            raise RecipeError("schedule: epochs and steps are both given; one of them says how long training is")
+        if self.steps is not None and self.steps < 1:
+            raise RecipeError(f"schedule.steps is {self.steps}; give 1 or more")
+        for name in ("seq_len", "batch_size"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"schedule.{name} is {getattr(self, name)}; give 1 or more")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The classifier that train-quality-classifier makes; RedPajama-v1's by default.
+
+    Attributes:
+        positive: SQL over the documents' columns: what good documents are.
+        negative: SQL: what they are told from.
+        documents: of each side at most so many, chosen by their ids.
+        min_chars: shorter positive documents are left out; RedPajama-v1's 1,000.
+        held_out: share of the documents that is kept from training, to measure precision and recall on.
+        dimension: of the word vectors.
+        epochs: passes over the text.
+        learning_rate: at the beginning.
+        word_ngrams: longest run of words that is a feature.
+        threads: more than one is faster, and then no two runs give the same model.
+        seed: of the initial vectors.
+    """
+
+    positive: str = "source = 'wikipedia'"
+    negative: str = "source <> 'wikipedia'"
+    documents: int = 300_000
+    min_chars: int = 1000
+    held_out: float = 0.1
+    dimension: int = 100
+    epochs: int = 5
+    learning_rate: float = 0.1
+    word_ngrams: int = 1
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """The language model that train-language-model makes; CCNet's by default.
+
+    Attributes:
+        language: of the documents that it is trained on.
+        where: SQL over the documents' columns: which of them; CCNet took Wikipedia.
+        documents: at most so many, chosen by their ids.
+        vocab_size: SentencePiece pieces.
+        order: n of the n-grams.
+        memory: of lmplz, as its -S takes it.
+    """
+
+    language: str = "en"
+    where: str = "source = 'wikipedia'"
+    documents: int = 5_000_000
+    vocab_size: int = 65_536
+    order: int = 5
+    memory: str = "50%"
 
 
 @dataclass(frozen=True)
@@ -177,11 +361,26 @@ class Execution:
 
     Attributes:
         partitions: Spark tasks a stage; 0: as many as there are cores or files.
+        read_attempts: requests for one place in a remote file before the file is given up (see sources.remote).
+        read_timeout: seconds to wait for a server's next bytes.
+        read_backoff: seconds before the second attempt, doubled each time; Common Crawl asks for one at least
+            (https://status.commoncrawl.org).
+        read_backoff_limit: seconds, the longest wait between two attempts.
         spark: any spark.* settings.
     """
 
     partitions: int = 0
+    read_attempts: int = 12
+    read_timeout: float = 60.0
+    read_backoff: float = 1.0
+    read_backoff_limit: float = 60.0
     spark: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        limits = {"read_attempts": 1, "read_timeout": 0.001, "read_backoff": 0, "read_backoff_limit": 0}
+        for name, least in limits.items():
+            if not getattr(self, name) >= least:
+                raise RecipeError(f"execution.{name} is {getattr(self, name):g}; give {least} or more")
 
 
 @dataclass(frozen=True)
@@ -208,6 +407,8 @@ class Recipe:
     dedup: Dedup = field(default_factory=Dedup)
     tokenize: Tokenize = field(default_factory=Tokenize)
     schedule: Schedule = field(default_factory=Schedule)
+    quality: Quality = field(default_factory=Quality)
+    perplexity: Perplexity = field(default_factory=Perplexity)
     execution: Execution = field(default_factory=Execution)
 
     def source(self, name: str) -> Source:

@@ -44,6 +44,9 @@ PROVENANCE = pa.schema(
         pa.field("charset_source", pa.string()),
         pa.field(DECLARED_LANGUAGE, pa.string()),
         pa.field("meta", pa.string()),
+        pa.field("host", pa.string()),  # of the url, in lower case, without user, port and brackets
+        pa.field("snapshot", pa.string()),  # of Common Crawl, such as CC-MAIN-2023-06
+        pa.field("content_digest", pa.string()),  # as the archive gives it, such as sha1:BASE32
     ]
 )
 

@@ -44,6 +44,9 @@ class ExtractionError(Exception):
         super().__init__(detail)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[ExtractionError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))
+
 
 Extractor = Callable[[str], Page]
 

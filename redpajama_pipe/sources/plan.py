@@ -9,33 +9,44 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from posixpath import normpath
+from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from redpajama_pipe import storage
-from redpajama_pipe.errors import InputError, SetupError
+from redpajama_pipe.errors import InputError
 from redpajama_pipe.recipe import Source
 from redpajama_pipe.sources.record import Split
+from redpajama_pipe.sources.remote import DEFAULT, Retry, hidden, is_http
+from redpajama_pipe.sources.remote_store import client_errors, filesystem_of
+from redpajama_pipe.sources.snapshots import listed_splits
+from redpajama_pipe.sources.wiki_splits import cut_dumps, is_index
 
 _MAGIC = re.compile(r"[*?\[]")
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 # One storage under the names that Hadoop and fsspec give it.
 _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 
 
-def plan_splits(source: Source) -> list[Split]:
+def plan_splits(source: Source, retry: Retry = DEFAULT) -> list[Split]:
     """List the files of a source, sorted by identity, each once.
 
     Returns:
-        One split for each file. Its `uri` can be opened; its `identity` is the path relative to `source.root` when
-        there is one, else the whole URI, in both cases without credentials and query.
+        One split for each file, several for a multistream dump with its index (see wiki_splits). Its `uri` can be
+        opened; its `identity` is the path relative to `source.root` when there is one, else the whole URI, in both
+        cases without credentials and query; for a snapshot the path from crawl-data/ on.
 
     Raises:
-        InputError: a pattern matches no file, a file lies outside the root, or two files would have one identity.
+        InputError: a pattern matches no file, a file lies outside the root, two files would have one identity, or a
+            dump's index is not its own.
         SetupError: a URL needs a package that is not installed.
     """
+    if source.snapshot:
+        listed = listed_splits(source, retry)
+        splits = [split for split in listed if not _excluded(split.identity, source.exclude)]
+        if not splits:
+            raise InputError(f"sources.{source.name}: exclude leaves none of the {len(listed)} files chosen")
+        return splits
     root = _identity(storage.absolute(source.root)).rstrip("/") if source.root else None
     found: dict[str, Split] = {}
     for pattern in source.paths:
@@ -46,15 +57,15 @@ def plan_splits(source: Source) -> list[Split]:
             if root is not None:
                 if not identity.startswith(root + "/"):
                     raise InputError(
-                        f"sources.{source.name}: {identity!r} is not below the root {_shown(source.root)!r}; set root "
+                        f"sources.{source.name}: {identity!r} is not below the root {hidden(source.root)!r}; set root "
                         "to a folder that holds every path, or leave it out"
                     )
                 identity = identity[len(root) + 1 :]
-            if _excluded(identity, source.exclude):
+            if _excluded(identity, source.exclude) or (source.kind == "wikipedia" and is_index(uri)):
                 continue
             left += 1
             other = found.setdefault(identity, Split(source.name, uri, identity))
-            if urlsplit(other.uri).query != urlsplit(uri).query and _is_http(uri):
+            if urlsplit(other.uri).query != urlsplit(uri).query and is_http(uri):
                 raise InputError(
                     f"sources.{source.name}: two paths differ only in their query, so their documents would have the "
                     f"same ids: {identity!r}; give each file a name of its own"
@@ -62,26 +73,35 @@ def plan_splits(source: Source) -> list[Split]:
         if not left:
             why = f"exclude leaves none of the {len(matched)} files of" if matched else "no file matches"
             raise InputError(
-                f"sources.{source.name}: {why} {_shown(pattern)!r}; correct sources.{source.name}."
+                f"sources.{source.name}: {why} {hidden(pattern)!r}; correct sources.{source.name}."
                 f"{'exclude' if matched else 'paths'}, or see that the files are where this machine can read them"
             )
-    return [found[identity] for identity in sorted(found)]
+    splits = [found[identity] for identity in sorted(found)]
+    return cut_dumps(splits, retry) if source.kind == "wikipedia" else splits
 
 
 def _expand(pattern: str, name: str) -> list[str]:
     """List the files that a path or a pattern names, as URIs that can be opened."""
     uri = storage.absolute(pattern)
-    shown = _shown(pattern)
+    shown = hidden(pattern)
+    if is_http(uri):
+        if re.search(r"[*\[]", shown):
+            raise InputError(f"sources.{name}: {shown!r} is a pattern, and web servers list no files; name each file")
+        return [uri]
+    filesystem, path = filesystem_of(uri)
     try:
-        filesystem, path = fsspec.core.url_to_fs(uri)
-    except ImportError as error:
-        raise SetupError(f"sources.{name}: {shown!r} cannot be opened: {error}") from error
-    except ValueError as error:
-        raise InputError(f"sources.{name}: {shown!r} cannot be opened: {error}") from error
+        return _find(filesystem, path, uri, name)
+    except client_errors() as error:
+        raise InputError(f"sources.{name}: {shown!r} cannot be listed: {error}") from error
+
+
+def _find(filesystem: Any, path: str, uri: str, name: str) -> list[str]:
+    """List the files that a path or a pattern names in a file system."""
     if filesystem.isfile(path):  # asked first: names may hold ? and [
         return [uri]
     if not _MAGIC.search(path):
         if filesystem.isdir(path):
+            shown = hidden(uri)
             raise InputError(
                 f"sources.{name}: {shown!r} is a folder; {shown.rstrip('/') + '/**'!r} is every file in it"
             )
@@ -95,10 +115,10 @@ def _identity(uri: str) -> str:
     """Write a location in one way: local paths absolute and without file://, URLs without what may change."""
     if "://" not in uri or uri.startswith("file://"):
         return normpath(uri.removeprefix("file://"))
-    scheme, _, rest = _shown(uri).partition("://")
+    scheme, _, rest = hidden(uri).partition("://")
     host, slash, path = rest.lstrip("/").partition("/")  # memory:///a is what fsspec lists for memory://a
-    if _is_http(uri):  # elsewhere, ? and # are letters of a name
-        host, path = host.lower(), re.split(r"[?#]", path, maxsplit=1)[0]
+    if is_http(uri):
+        host = host.lower()
     scheme = scheme.lower()
     return f"{_SCHEMES.get(scheme, scheme)}://{host}{slash}{path}"
 
@@ -106,12 +126,3 @@ def _identity(uri: str) -> str:
 def _excluded(identity: str, patterns: tuple[str, ...]) -> bool:
     name = identity.rsplit("/", 1)[-1]
     return any(fnmatchcase(name, pattern) or fnmatchcase(identity, pattern) for pattern in patterns)
-
-
-def _is_http(uri: str) -> bool:
-    return uri.lower().startswith(("http://", "https://"))
-
-
-def _shown(uri: str) -> str:
-    """Write a URI without its credentials, for people and for ids."""
-    return _CREDENTIALS.sub("", uri)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One unit of ingest and of resume: a file, or a byte range of one.
+    """One unit of ingest and of resume: a file, or a byte range of one (multistream Wikipedia dumps only).
 
     Attributes:
         source: the recipe's name of the source.
@@ -36,13 +36,14 @@ class Document:
         text: valid Unicode, never empty: no lone surrogates, no NUL (see sanitise.clean).
         record_id: the record's identity inside its file: a WARC-Record-ID, a page id, a line number.
         offset: where the record starts in the file: a byte offset, in the stored (compressed) file where records are
-            members of their own, else in the decompressed stream.
+            members of their own, else in the decompressed stream (Wikipedia dumps: see wikipedia.read_wikipedia).
         length: bytes of the record in that same stream, or -1 when unknown.
         timestamp: ISO 8601 in UTC, as precise as the record.
         charset_source: which evidence decided `charset`: bom, header, meta, utf-8, detected, fallback.
         language: declared by the source (a Wikipedia dump's name), not identified from the text.
         subset: a label inside the source, such as the Pile's pile_set_name.
         meta: whatever else the record carried, as a JSON object in text.
+        content_digest: the archive's own digest of the page, as given: of its payload, else of the whole block.
     """
 
     text: str
@@ -58,6 +59,7 @@ class Document:
     language: str | None = None
     subset: str | None = None
     meta: str | None = None
+    content_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,12 +20,16 @@ import pyarrow.compute as pc
 
 from redpajama_pipe import schema, storage
 from redpajama_pipe.recipe import Annotate, Source, digest
-from redpajama_pipe.sources.record import Document, Quarantined, Skipped, Split
+from redpajama_pipe.sources.provenance import host_of, snapshot_of
+from redpajama_pipe.sources.record import Document, Quarantined, Record, Skipped, Split
+from redpajama_pipe.sources.remote import DEFAULT, Retry
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
 
 BATCH_BYTES = 16 << 20
 BATCH_DOCUMENTS = 8192
+# Keys of a source that say which files are read, not what becomes of one.
+CHOOSING = ("paths", "exclude", "fraction", "base", "max_quarantined_share", "allow_failed_files")
 PLAIN = (schema.TEXT, schema.DOC_ID, schema.CONTENT_HASH, schema.SIGNATURE, "record_id", "url", "meta", "title")
 
 
@@ -39,9 +43,10 @@ class Unit:
         annotate: compute signals in the same pass; None: only extract.
         model: path of the language model, "" when not annotating.
         part_bytes: a part is closed when it holds this much text.
-        fingerprint: state of the file when the job was planned.
-        input_bytes: its size.
+        fingerprint: state of the file when the job was planned; "listed": a snapshot's listing is all that was read.
+        input_bytes: its size, or -1 when reading will tell.
         models: what the annotations depend on beside the recipe: the language model's sha256.
+        retry: how long to try to read it; changes nothing of its output.
     """
 
     split: Split
@@ -52,6 +57,7 @@ class Unit:
     fingerprint: str
     input_bytes: int
     models: str = ""
+    retry: Retry = DEFAULT
 
     @property
     def name(self) -> str:
@@ -61,10 +67,11 @@ class Unit:
     @property
     def key(self) -> str:
         """Hash everything that its output depends on."""
+        source = {name: value for name, value in asdict(self.source).items() if name not in CHOOSING}
         return digest(
             {
                 "split": asdict(self.split),
-                "source": asdict(replace(self.source, paths=(), exclude=(), max_quarantined_share=0.0)),
+                "source": source,
                 "annotate": asdict(self.annotate) if self.annotate else None,
                 "models": self.models,
                 "part_bytes": self.part_bytes,
@@ -123,14 +130,30 @@ def receipt_path(documents: str, unit: Unit) -> str:
     return storage.join(documents, "_units", f"{unit.name}.json")
 
 
-def ingest_unit(unit: Unit, documents: str, quarantine: str) -> Receipt:
+def _mark_path(documents: str, unit: Unit) -> str:
+    """Say where it is noted that a unit is being read: only a process that died leaves it there."""
+    return storage.join(documents, "_units", f"{unit.name}.started")
+
+
+def ingest_unit(unit: Unit, documents: str, quarantine: str, *, guarded: bool = False) -> Receipt:
     """Read a unit and write its parts, its quarantine rows and, last, its receipt.
 
     Args:
         unit: what to read.
         documents: folder of the document parts.
         quarantine: folder of the quarantine.
+        guarded: survive pages that kill their parser. So does a unit that was begun once and never ended.
     """
+    mark = _mark_path(documents, unit)
+    guarded = guarded or storage.exists(mark)
+    storage.write_bytes(mark, b"")
+    try:
+        return _ingest(unit, documents, quarantine, guarded)
+    finally:  # whatever Python can report was no crash
+        storage.remove(mark)
+
+
+def _ingest(unit: Unit, documents: str, quarantine: str, guarded: bool) -> Receipt:
     from redpajama_pipe.sources.read import read_split
 
     skipped: Counter[str] = Counter()
@@ -140,7 +163,8 @@ def ingest_unit(unit: Unit, documents: str, quarantine: str) -> Receipt:
     bad: _QuarantineWriter | None = None
     with ExitStack() as open_files:
         open_files.enter_context(parts)
-        for record in read_split(unit.split, unit.source):
+        reader = _Counted(read_split(unit.split, unit.source, unit.retry, guarded=guarded))
+        for record in reader:
             records += 1
             if isinstance(record, Document):
                 parts.add(record)
@@ -155,7 +179,7 @@ def ingest_unit(unit: Unit, documents: str, quarantine: str) -> Receipt:
         key=unit.key,
         source=unit.source.name,
         identity=unit.split.identity,
-        input_bytes=unit.input_bytes,
+        input_bytes=unit.input_bytes if unit.input_bytes >= 0 else reader.bytes,
         parts=tuple(parts.done),
         quarantine=bad.file if bad else None,
         records=records,
@@ -167,6 +191,39 @@ def ingest_unit(unit: Unit, documents: str, quarantine: str) -> Receipt:
     return receipt
 
 
+def quarantine_unit(unit: Unit, reason: str, quarantine: str) -> Receipt:
+    """Write the one quarantine row of a unit that could not be read as a whole.
+
+    Returns:
+        What is counted for it, one record; it is not stored, so that the next run reads the unit again.
+    """
+    with _QuarantineWriter(unit, quarantine) as bad:
+        bad.add(Quarantined("", -1, "unreadable_file", reason))
+    return Receipt(
+        key=unit.key,
+        source=unit.source.name,
+        identity=unit.split.identity,
+        input_bytes=max(0, unit.input_bytes),
+        parts=(),
+        quarantine=bad.file,
+        records=1,
+        documents=0,
+        skipped={},
+        quarantined={"unreadable_file": 1},
+    )
+
+
+class _Counted:
+    """The records of a split; once they have ended, how many bytes they were read from."""
+
+    def __init__(self, records: Generator[Record, None, int]) -> None:
+        self._records = records
+        self.bytes = -1
+
+    def __iter__(self) -> Iterator[Record]:
+        self.bytes = yield from self._records
+
+
 class _PartWriter:
     """Gather documents into batches, annotate each, and write them to parts of bounded size."""
 
@@ -174,6 +231,7 @@ class _PartWriter:
         self._unit = unit
         self._folder = folder
         self._schema = documents_schema(unit.annotate)
+        self._snapshot = unit.source.snapshot or snapshot_of(unit.split.identity) or snapshot_of(unit.split.uri)
         self._waiting: list[Document] = []
         self._waiting_bytes = 0
         self._writer: TableWriter | None = None
@@ -227,6 +285,8 @@ class _PartWriter:
             schema.ROW: list(range(first_row, first_row + len(waiting))),
             "uri": [identity] * len(waiting),
             schema.DECLARED_LANGUAGE: [document.language for document in waiting],
+            "host": [host_of(document.url) for document in waiting],
+            "snapshot": [self._snapshot] * len(waiting),
         }
         for name in (*schema.PROVENANCE.names, schema.TEXT):
             if name not in columns:
@@ -283,18 +343,25 @@ class _QuarantineWriter:
         self._writer.__exit__(kind, error, trace)
 
 
+def find_receipt(documents: str, unit: Unit) -> Receipt | None:
+    """Return a unit's receipt, or None when it is not done, not as asked now, or a part of it is missing."""
+    path = receipt_path(documents, unit)
+    return _checked(documents, unit, path) if storage.exists(path) else None
+
+
 def load_receipts(documents: str, units: list[Unit]) -> Iterator[tuple[Unit, Receipt | None]]:
-    """Pair each unit with its receipt, or None when it is not done, not as asked now, or a part of it is missing."""
+    """Pair each unit with its receipt, as `find_receipt` does, but list the folder once."""
     names = set(storage.list_names(storage.join(documents, "_units")))
     for unit in units:
         path = receipt_path(documents, unit)
-        receipt = None
-        if path.rsplit("/", 1)[-1] in names:
-            found = Receipt.from_json(storage.read_bytes(path))
-            whole = all(
-                storage.exists(storage.join(documents, part.file.path))
-                and storage.size(storage.join(documents, part.file.path)) == part.file.bytes
-                for part in found.parts
-            )
-            receipt = found if found.key == unit.key and whole else None
-        yield unit, receipt
+        yield unit, _checked(documents, unit, path) if path.rsplit("/", 1)[-1] in names else None
+
+
+def _checked(documents: str, unit: Unit, path: str) -> Receipt | None:
+    found = Receipt.from_json(storage.read_bytes(path))
+    whole = all(
+        storage.exists(storage.join(documents, part.file.path))
+        and storage.size(storage.join(documents, part.file.path)) == part.file.bytes
+        for part in found.parts
+    )
+    return found if found.key == unit.key and whole else None

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 import orjson
 
 from redpajama_pipe.recipe import Source
-from redpajama_pipe.sources.charset import Decoded, content_type_charset, decode
-from redpajama_pipe.sources.html import ExtractionError, Page, find_extractor
+from redpajama_pipe.sources.charset import Decoded, content_type_charset
+from redpajama_pipe.sources.html import ExtractionError, Page
 from redpajama_pipe.sources.http_message import Message, decode_body, page_type, parse_response
 from redpajama_pipe.sources.identifiers import UniqueIds
+from redpajama_pipe.sources.pages import PageReader, open_pages
 from redpajama_pipe.sources.record import Document, Quarantined, Record, Skipped
 from redpajama_pipe.sources.sanitise import clean, clean_optional
 from redpajama_pipe.sources.streams import MemberStream
@@ -35,8 +36,8 @@ META_FIELDS = {
 }
 
 
-def read_warc(stream: MemberStream, source: Source) -> Iterator[Record]:
-    """Yield one row for each record of a WARC, ARC or WET file.
+def read_warc(stream: MemberStream, source: Source, *, guarded: bool = False) -> Iterator[Record]:
+    """Yield one row for each record of a WARC, ARC or WET file; guarded: a page that kills its parser is one too.
 
     Skipped are, by kind: the record's type (`request`, `warcinfo`, `arc_header`, …; `unknown_type` for types that the
     standard does not have); `status` for a response that is not 200; `mime` for one that is neither HTML nor plain
@@ -44,24 +45,25 @@ def read_warc(stream: MemberStream, source: Source) -> Iterator[Record]:
 
     Quarantined are, by reason: `too_large`; `truncated_warc`, `bad_warc_header`, `bad_content_length`, `not_a_warc` and
     the faults of the compression (see warc_frames); `segmented` for a part of a record; `corrupt_content_encoding`;
-    `extraction_failed` and `too_complex`.
+    `extraction_failed`, `too_complex` and, when guarded, `extractor_crashed`.
 
     A record whose Content-Length was wrong is read up to the next record; its `meta` then holds `declared_length`.
     """
-    reader = _Pages(source)
-    for frame in frames(stream, source.max_document_bytes):
-        if isinstance(frame, Quarantined):
-            yield Quarantined(clean(frame.record_id), frame.offset, frame.reason, clean(frame.detail))
-        else:
-            yield reader.read(frame)
+    with open_pages(source.extractor, guarded=guarded) as read_page:
+        reader = _Pages(source, read_page)
+        for frame in frames(stream, source.max_document_bytes):
+            if isinstance(frame, Quarantined):
+                yield Quarantined(clean(frame.record_id), frame.offset, frame.reason, clean(frame.detail))
+            else:
+                yield reader.read(frame)
 
 
 class _Pages:
     """Turns records into rows; keeps the identities used so far."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, read_page: PageReader) -> None:
         self._source = source
-        self._extract = find_extractor(source.extractor)
+        self._read_page = read_page
         self._ids = UniqueIds()
 
     def read(self, frame: Frame) -> Record:
@@ -87,11 +89,15 @@ class _Pages:
         kind = page_type(frame.headers.get_header("Content-Type"), frame.block)
         if kind is None:
             return Skipped("mime")
-        decoded = decode(frame.block, content_type_charset(frame.headers.get_header("Content-Type")))
+        charset = content_type_charset(frame.headers.get_header("Content-Type"))
+        try:
+            decoded, page = self._read_page(frame.block, charset, "text")
+        except ExtractionError as error:
+            return self._quarantine(frame, error.reason, str(error))
         if not decoded.text.strip():
             return Skipped("empty_text")
         first = decoded.text.lstrip().split("\n", 1)[0].strip()
-        page = Page(decoded.text, first if len(first) <= TITLE_CHARS else None)
+        page = Page(page.text, first if len(first) <= TITLE_CHARS else None)
         return self._document(frame, page, decoded, "text/plain", None)
 
     def _response(self, frame: Frame) -> Record:
@@ -121,14 +127,10 @@ class _Pages:
         if kind is None:
             return Skipped("mime")
         mime = (declared or "").partition(";")[0].strip().lower() or None
-        decoded = decode(body.data, content_type_charset(declared), markup=kind == "html")
-        if kind == "text":
-            page = Page(decoded.text, None)
-        else:
-            try:
-                page = self._extract(clean(decoded.text))
-            except ExtractionError as error:
-                return self._quarantine(frame, error.reason, str(error))
+        try:
+            decoded, page = self._read_page(body.data, content_type_charset(declared), kind)
+        except ExtractionError as error:
+            return self._quarantine(frame, error.reason, str(error))
         if not page.text.strip():
             return Skipped("empty_text")
         return self._document(frame, page, decoded, mime, message.status)
@@ -162,6 +164,9 @@ class _Pages:
             charset_source=decoded.source,
             language=self._source.language,
             meta=orjson.dumps(meta, option=orjson.OPT_SORT_KEYS).decode() if meta else None,
+            content_digest=clean_optional(
+                headers.get_header("WARC-Payload-Digest") or headers.get_header("WARC-Block-Digest")
+            ),
         )
 
     def _quarantine(self, frame: Frame, reason: str, detail: str) -> Quarantined:

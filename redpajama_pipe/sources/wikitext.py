@@ -25,9 +25,14 @@ MAX_BYTES = 2 << 20
 # MediaWiki stops expanding at this depth ($wgMaxPPExpandDepth). mwparserfromhell recurses, and where it would overflow
 # depends on its caller: a limit of our own keeps the result the same everywhere.
 MAX_DEPTH = 100
+# What opens and never closes makes mwparserfromhell read the rest of the page once more, then go back: 5 to 250 ns for
+# each such opening and character of the page. So the product is bounded; of 162 real articles one reaches 500,000.
+MAX_REREAD = 20_000_000
 
 _MAGIC_WORD = re.compile(r"__[A-Z]*__")
 _NODE = re.compile(r"<ref\b[^<>]*/>|(\[\[|\{\{|\{\||<(?:ref|table)\b)|\]\]|\}\}|\|\}|</(?:ref|table)>", re.IGNORECASE)
+_OPENING = re.compile(r"<(/?)([a-z][a-z0-9]*)[^<>]*|<!--|-->|\[|\]", re.IGNORECASE)
+_SINGLE = ("br", "wbr", "hr", "meta", "link", "img", "li", "dt", "dd", "th", "td", "tr")  # of mwparserfromhell
 
 
 class WikitextError(Exception):
@@ -53,6 +58,17 @@ def is_redirect(wikitext: str, language: str) -> bool:
     )
 
 
+def check_size(wikitext: str) -> None:
+    """Refuse a page larger than MediaWiki saves.
+
+    Raises:
+        WikitextError: `too_complex`.
+    """
+    size = len(wikitext.encode("utf-8", "surrogatepass")) if len(wikitext) * 4 > MAX_BYTES else 0
+    if size > MAX_BYTES:
+        raise WikitextError("too_complex", f"{size} bytes of wikitext; the limit is {MAX_BYTES}")
+
+
 def clean_rpv1(wikitext: str, language: str, media: Sequence[str] = (), category: Sequence[str] = ()) -> str:
     """Clean one page.
 
@@ -68,12 +84,15 @@ def clean_rpv1(wikitext: str, language: str, media: Sequence[str] = (), category
     Raises:
         WikitextError: `too_complex`, or `wikitext_parser` when mwparserfromhell gives up.
     """
-    size = len(wikitext.encode("utf-8", "surrogatepass")) if len(wikitext) * 4 > MAX_BYTES else 0
-    if size > MAX_BYTES:
-        raise WikitextError("too_complex", f"{size} bytes of wikitext; the limit is {MAX_BYTES}")
+    check_size(wikitext)
     depth = _nesting(wikitext)
     if depth > MAX_DEPTH:
         raise WikitextError("too_complex", f"mark-up is nested {depth} deep; the limit is {MAX_DEPTH}")
+    reread = _unclosed(wikitext) * len(wikitext)
+    if reread > MAX_REREAD:
+        raise WikitextError(
+            "too_complex", f"unclosed mark-up times characters is {reread:,}; the limit is {MAX_REREAD:,}"
+        )
     is_media, in_category = _prefixes(language, tuple(media), tuple(category))
     try:
         parsed = mwparserfromhell.parse(wikitext)
@@ -97,6 +116,22 @@ def _nesting(wikitext: str) -> int:
         else:
             depth = max(depth - 1, 0)
     return deepest
+
+
+def _unclosed(wikitext: str) -> int:
+    """Estimate how many tags, comments and single brackets are opened and never closed."""
+    still_open: dict[str, int] = {}
+    for found in _OPENING.finditer(wikitext):
+        mark = found[0]
+        name = (found[2] or mark[-1]).lower()  # - for <!--, > for -->
+        if mark == "-->":
+            still_open["-"] = 0
+        elif mark == "]" or found[1]:
+            name = "[" if mark == "]" else name
+            still_open[name] = max(0, still_open.get(name, 0) - 1)
+        elif not mark.endswith("/") and name not in _SINGLE:
+            still_open[name] = still_open.get(name, 0) + 1
+    return sum(still_open.values())
 
 
 def _section(section: Wikicode, is_media: re.Pattern[str], in_category: re.Pattern[str]) -> str:

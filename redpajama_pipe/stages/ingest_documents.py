@@ -1,8 +1,16 @@
-"""Ingest: sources to documents, with the signals in the same pass when asked; the rest is counted or quarantined."""
+"""Ingest: sources to documents, with the signals in the same pass when asked; the rest is counted or quarantined.
+
+A file that cannot be read as a whole (it is gone, or its server did not answer for minutes) does not stop the others.
+After them it stops the run, which names it; a rerun reads such files alone. A source with `allow_failed_files` goes on
+without them: each is a row in quarantine, `unreadable_file`, counted with the records that could not be read, and has
+no receipt, so that the next run tries it again.
+"""
 
 from __future__ import annotations
 
+import math
 import pickle
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,18 +19,30 @@ import pyarrow as pa
 
 from redpajama_pipe import manifest, storage
 from redpajama_pipe.arguments import Job, run_job
-from redpajama_pipe.errors import GateError, RecipeError, ReconcileError
+from redpajama_pipe.errors import GateError, InputError, RecipeError, ReconcileError
 from redpajama_pipe.manifest import Manifest
-from redpajama_pipe.progress import Progress, human_bytes
+from redpajama_pipe.progress import Progress, human_bytes, human_seconds
 from redpajama_pipe.recipe import Annotate, Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.signals.annotation import settings_of
-from redpajama_pipe.sources.unit import Receipt, Unit, ingest_unit, load_receipts, receipt_path
+from redpajama_pipe.sources.remote import Retry, is_local, stat
+from redpajama_pipe.sources.unit import (
+    Receipt,
+    Unit,
+    find_receipt,
+    ingest_unit,
+    load_receipts,
+    quarantine_unit,
+    receipt_path,
+)
+from redpajama_pipe.sources.wiki_dumps import with_dumps
+from redpajama_pipe.sources.wiki_splits import RangeUnit
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 MAX_TASKS = 10_000
+SHOWN_FILES = 5
 
 
 def run(
@@ -38,54 +58,66 @@ def run(
         quiet: no progress line.
 
     Returns:
-        The manifest of documents/. Its counts: `annotated`; for each source records, documents, skipped,
-        quarantined, input_bytes, text_bytes; `parts` in the order of the corpus.
+        The manifest of documents/. Its counts: `annotated`; for each source files, failed_files, records, documents,
+        skipped, quarantined, input_bytes, text_bytes; `parts` in the order of the corpus.
 
     Raises:
-        InputError: a pattern matches no file.
-        GateError: a source has a larger share of unreadable records than the recipe allows.
+        InputError: a pattern matches no file, a snapshot's listing cannot be read, or a dump cannot be downloaded.
+        GateError: files could not be read as a whole, or a source has a larger share of such files, or of unreadable
+            records, than the recipe allows.
     """
     settings = settings_of(recipe) if annotate else None
+    recipe = with_dumps(recipe, quiet, _retry(recipe))
     units = plan_units(recipe, settings)
     section: Any = {"sources": to_tree(recipe.sources), "part_bytes": recipe.part_bytes, "annotated": annotate}
     if settings:
         section["annotate"] = to_tree(settings)
     inputs = {unit.name: unit.key for unit in units}
     done = manifest.current(folder.documents, "ingest", inputs, section)
-    if done and manifest.find(folder.quarantine):
+    if done and manifest.find(folder.quarantine) and not _failed_before(done):
         return done
     for stale in (folder.documents, folder.quarantine):
         storage.remove(storage.join(stale, manifest.NAME))
     receipts = {unit.name: receipt for unit, receipt in load_receipts(folder.documents, units) if receipt}
     left = [unit for unit in units if unit.name not in receipts]
-    total = sum(unit.input_bytes for unit in units)
-    earlier = total - sum(unit.input_bytes for unit in left)
+    # a snapshot's listing tells no sizes: then progress is in files
+    in_files = any(unit.input_bytes < 0 for unit in units)
+    weights = {unit.name: 1 if in_files else unit.input_bytes for unit in units}
+    total = sum(weights.values())
+    earlier = total - sum(weights[unit.name] for unit in left)
 
     def measure() -> tuple[float, float]:
         names = set(storage.list_names(storage.join(folder.documents, "_units")))
-        ready = sum(unit.input_bytes for unit in left if receipt_path("", unit).rsplit("/", 1)[-1] in names)
+        ready = sum(weights[unit.name] for unit in left if receipt_path("", unit).rsplit("/", 1)[-1] in names)
         return earlier + ready, total
 
     if left and annotate:
         _warm_up(spark(), left[0], quiet)
-    with Progress("ingest", measure=measure, quiet=quiet) as progress:
+    kind = _FileProgress if in_files else Progress
+    with kind("ingest", measure=measure, quiet=quiet) as progress:
         for unit in left:
             storage.remove(receipt_path(folder.documents, unit))
-        if left:
-            _ingest(spark(), recipe, left, folder)
+        failures = _ingest(spark(), recipe, left, folder) if left else {}
         receipts |= {unit.name: receipt for unit, receipt in load_receipts(folder.documents, left) if receipt}
+        _check_failures(recipe, units, failures)
+        for unit in left:
+            if unit.name in failures:
+                receipts[unit.name] = quarantine_unit(unit, failures[unit.name], folder.quarantine)
         missing = [unit.split.uri for unit in units if unit.name not in receipts]
         if missing:
             raise ReconcileError(f"{len(missing)} input files have no receipt although the job ended: {missing[0]}, …")
         ordered = [receipts[unit.name] for unit in units]
-        counts = _count(recipe, ordered)
+        counts = _count(recipe, ordered, {unit.split.identity for unit in left if unit.name in failures})
         documents = sum(source["documents"] for source in counts["sources"].values())
-        progress.note = f"{documents:,} documents from {human_bytes(total)} in {len(units):,} files"
+        read = len({unit.split.identity for unit in units})
+        size = sum(receipt.input_bytes for receipt in ordered)
+        progress.note = f"{documents:,} documents from {human_bytes(size)} in {read:,} files"
         _check_quarantine(recipe, counts)
     files = [part.file for receipt in ordered for part in receipt.parts]
     bad = [receipt.quarantine for receipt in ordered if receipt.quarantine]
     _remove_stale(folder.documents, {file.path for file in files})
     _remove_stale(folder.quarantine, {file.path for file in bad})
+    _remove_stale(storage.join(folder.documents, "_units"), set())
     manifest.write(folder.quarantine, "quarantine", inputs, section, {}, bad)
     counts["annotated"] = annotate
     return manifest.write(folder.documents, "ingest", inputs, section, counts, files, progress.seconds)
@@ -108,28 +140,51 @@ def plan_units(recipe: Recipe, annotate: Annotate | None) -> list[Unit]:
         model, models = str(path), storage.sha256(str(path))
     units: list[Unit] = []
     owner: dict[str, str] = {}
+    retry = _retry(recipe)
+    states: dict[str, tuple[int, str]] = {}  # several splits of one file ask once
     for source in recipe.sources:
-        for split in plan_splits(source):
-            if split.identity in owner:
+        for split in plan_splits(source, retry):
+            if owner.get(split.identity, source.name) != source.name:
                 raise RecipeError(
                     f"{split.identity} belongs to two sources, {owner[split.identity]!r} and {source.name!r}; "
                     "exclude it from one"
                 )
             owner[split.identity] = source.name
-            size, state = storage.fingerprint(split.uri)
+            if split.uri not in states:
+                states[split.uri] = _state(split.uri, retry, listed=bool(source.snapshot))
+            size, state = states[split.uri]
             units.append(
-                Unit(
+                (RangeUnit if split.start else Unit)(
                     split=split,
                     source=source,
                     annotate=annotate,
                     model=model,
                     part_bytes=recipe.part_bytes,
                     fingerprint=state,
-                    input_bytes=size,
+                    input_bytes=size if split.end < 0 else split.end - split.start,
                     models=models,
+                    retry=retry,
                 )
             )
     return units
+
+
+def _retry(recipe: Recipe) -> Retry:
+    execution = recipe.execution
+    return Retry(execution.read_attempts, execution.read_timeout, execution.read_backoff, execution.read_backoff_limit)
+
+
+def _state(uri: str, retry: Retry, *, listed: bool) -> tuple[int, str]:
+    """Return a file's size, -1 where only reading will tell, and what changes with the file."""
+    if is_local(uri):
+        try:
+            return storage.fingerprint(uri)
+        except FileNotFoundError:  # a mirror may lack a listed file: reading says so
+            return -1, "missing"
+    if listed:  # 90,000 files are not asked for one by one, and a published crawl does not change
+        return -1, "listed"
+    found = stat(uri, retry=retry)
+    return -1 if found.size is None else found.size, f"{found.size}:{found.etag or found.modified}"
 
 
 def _warm_up(spark: SparkSession, unit: Unit, quiet: bool) -> None:
@@ -144,27 +199,64 @@ def _warm_up(spark: SparkSession, unit: Unit, quiet: bool) -> None:
         progress.note = "ready"
 
 
-def _ingest(spark: SparkSession, recipe: Recipe, units: Sequence[Unit], folder: RunFolder) -> None:
+def _ingest(spark: SparkSession, recipe: Recipe, units: Sequence[Unit], folder: RunFolder) -> dict[str, str]:
+    """Read units; returns the names of those that could not be read as a whole, with the reason."""
     tasks = recipe.execution.partitions or min(len(units), MAX_TASKS)
     # the largest first: a long file that starts last is what everybody waits for
     by_size = sorted(units, key=lambda unit: -unit.input_bytes)
     rows = [(index % tasks, bytearray(pickle.dumps(unit))) for index, unit in enumerate(by_size)]
     frame = spark.createDataFrame(rows, "task int, unit binary").repartitionById(tasks, "task")
-    frame.mapInArrow(_task(folder.documents, folder.quarantine), "name string").collect()
+    read = frame.mapInArrow(_task(folder.documents, folder.quarantine), "name string, failure string").collect()
+    return {row["name"]: row["failure"] for row in read if row["failure"] is not None}
 
 
 def _task(documents: str, quarantine: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        again = context is not None and context.attemptNumber() > 0  # a worker died, perhaps of a page
         for batch in batches:
             for payload in batch.column("unit").to_pylist():
                 unit: Unit = pickle.loads(payload)
-                ingest_unit(unit, documents, quarantine)
-                yield pa.RecordBatch.from_pylist([{"name": unit.name}])
+                failure = None
+                try:
+                    if not (again and find_receipt(documents, unit)):
+                        ingest_unit(unit, documents, quarantine, guarded=again)
+                except InputError as error:
+                    failure = str(error)
+                yield pa.RecordBatch.from_pydict({"name": [unit.name], "failure": pa.array([failure], pa.string())})
 
     return work
 
 
-def _count(recipe: Recipe, receipts: Sequence[Receipt]) -> dict[str, Any]:
+def _failed_before(done: Manifest) -> bool:
+    return any(counted["failed_files"] for counted in done.counts["sources"].values())
+
+
+def _check_failures(recipe: Recipe, units: Sequence[Unit], failures: dict[str, str]) -> None:
+    """Stop for files that could not be read as a whole, unless their source goes on without so many."""
+    for source in recipe.sources:
+        own = [unit for unit in units if unit.source.name == source.name]
+        files = len({unit.split.identity for unit in own})
+        # one reason a file, in the order of the corpus
+        failed = {unit.split.identity: failures[unit.name] for unit in own if unit.name in failures}
+        share = len(failed) / max(1, files)
+        if not failed or (source.allow_failed_files and share <= source.max_quarantined_share):
+            continue
+        shown = "; ".join(list(failed.values())[:SHOWN_FILES])
+        more = f"; and {len(failed) - SHOWN_FILES} more" if len(failed) > SHOWN_FILES else ""
+        key = f"--set sources.{source.name}"
+        go_on = f"{key}.allow_failed_files=true"
+        if share > source.max_quarantined_share:
+            go_on += f" {key}.max_quarantined_share={math.ceil(share * 100) / 100:.2f}"
+        raise GateError(
+            f"source {source.name!r}: {len(failed)} of {files} files could not be read ({share:.1%}): {shown}{more}. "
+            f"Run again to try these alone, for the others are done; or go on without them: {go_on}"
+        )
+
+
+def _count(recipe: Recipe, receipts: Sequence[Receipt], failed: set[str]) -> dict[str, Any]:
     sources: dict[str, Any] = {}
     for source in recipe.sources:
         own = [receipt for receipt in receipts if receipt.source == source.name]
@@ -174,7 +266,8 @@ def _count(recipe: Recipe, receipts: Sequence[Receipt]) -> dict[str, Any]:
             skipped.update(receipt.skipped)
             quarantined.update(receipt.quarantined)
         counted: dict[str, Any] = {
-            "files": len(own),
+            "files": len({receipt.identity for receipt in own}),
+            "failed_files": len({receipt.identity for receipt in own} & failed),
             "records": sum(receipt.records for receipt in own),
             "documents": sum(receipt.documents for receipt in own),
             "skipped": dict(sorted(skipped.items())),
@@ -209,8 +302,20 @@ def _check_quarantine(recipe: Recipe, counts: dict[str, Any]) -> None:
 
 def _remove_stale(folder: str, wanted: set[str]) -> None:
     for name in storage.list_names(folder):
-        if name.endswith(".parquet") and name not in wanted:
+        # .tmp: what a process that died was writing
+        if name.endswith((".parquet", ".tmp")) and name not in wanted:
             storage.remove(storage.join(folder, name))
+
+
+class _FileProgress(Progress):
+    """How far a stage is in files, where nobody knows their sizes."""
+
+    def _state(self) -> str:
+        assert self._measure is not None
+        done, total = self._measure()
+        elapsed = time.monotonic() - self._began
+        left = f", about {human_seconds(elapsed * (total - done) / done)} left" if 0 < done < total else ""
+        return f"{done:,.0f} of {total:,.0f} files, {human_seconds(elapsed)}{left}"
 
 
 def work(job: Job) -> None:

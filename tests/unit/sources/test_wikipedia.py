@@ -208,5 +208,18 @@ def test_unknown_language_is_an_error_with_a_way_out(name: str) -> None:
 
 def test_languages_without_a_published_table_use_the_names_in_siteinfo() -> None:
     dump = HEAD + page("a[[Tiedosto:x.jpg|thumb|y]] [[Luokka:Kissat]]") + TAIL
-    assert documents(read(dump, "fiwiki-x.xml"))[0].text == "a Kissat"
-    assert documents(read(dump, "svwiki-x.xml"))[0].text == "athumb|y Luokka:Kissat"
+    assert documents(read(dump, "fiwiki-x.xml", wikitext="rpv1"))[0].text == "a Kissat"
+    assert documents(read(dump, "svwiki-x.xml", wikitext="rpv1"))[0].text == "athumb|y Luokka:Kissat"
+
+
+def test_plain_text_knows_the_names_in_siteinfo_in_every_language() -> None:
+    dump = HEAD + page("a[[Tiedosto:x.jpg|thumb|y]] [[Luokka:Kissat]]b") + TAIL
+    assert documents(read(dump, "fiwiki-x.xml"))[0].text == "a b"
+    assert documents(read(dump, "svwiki-x.xml"))[0].text == "a b"
+
+
+def test_recipe_chooses_the_cleaning() -> None:
+    dump = HEAD + page("* is <math>x^2</math>\n== Empty ==") + TAIL
+    assert documents(read(dump))[0].text == "- is $x^2$"
+    assert documents(read(dump, math="drop"))[0].text == "- is"
+    assert documents(read(dump, wikitext="rpv1"))[0].text == "is\n\nEmpty"

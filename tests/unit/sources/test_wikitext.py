@@ -133,12 +133,22 @@ def test_nodes_are_not_searched_for_one_by_one(monkeypatch: pytest.MonkeyPatch) 
         ("{{" * 200 + "a" + "}}" * 200, "nested 200 deep"),
         ("[[" * 3000, "nested 3000 deep"),
         ("é" * (1 << 20) + "x", "2097153 bytes"),
+        ("<b>" * 3000, "unclosed mark-up times characters is 27,000,000; the limit is 20,000,000"),
+        ("</b>" * 3000 + "<b>" * 3000, "unclosed mark-up times characters is 63,000,000"),
+        ("<!--" * 3000, "unclosed mark-up times characters is 36,000,000"),
+        ("[http://x " * 2000, "unclosed mark-up times characters is 40,000,000"),
+        ("<div a=" * 2000, "unclosed mark-up times characters is 28,000,000"),
     ],
 )
 def test_too_complex_pages_are_refused(source: str, why: str) -> None:
     with pytest.raises(WikitextError, match=why) as caught:
         clean_rpv1(source, "en")
     assert caught.value.reason == "too_complex"
+
+
+def test_what_closes_or_stands_alone_is_no_burden() -> None:
+    many = "<b>a</b> <ref name=b /> <br> <li>c <!-- d --> [http://e f] [[g]] h<i\n>j</i>\n" * 2000
+    assert clean_rpv1(many, "en").count("a") == 2000
 
 
 def test_parser_error_has_its_own_reason(monkeypatch: pytest.MonkeyPatch) -> None:
