@@ -33,30 +33,44 @@ def write(decisions: DataFrame, folder: str, documents: int) -> list[File]:
     Returns:
         The files, for the manifest.
     """
+    order = (schema.DOC_ID, "stage", "rank", "rule", "span_start")
+    return write_by_id(decisions, schema.DECISIONS, order, folder, documents)
+
+
+def write_by_id(rows: DataFrame, table: pa.Schema, order: Sequence[str], folder: str, documents: int) -> list[File]:
+    """Write rows that have a doc_id; arguments and result as `write`, whose files these are like.
+
+    Args:
+        rows: in any order.
+        table: the columns to write.
+        order: columns that sort the rows of a file, doc_id first; no two rows are equal in all of them.
+        folder: where.
+        documents: how many documents the corpus has.
+    """
     from pyspark.sql import functions as F
 
     files = max(1, -(-documents // DOCUMENTS_PER_FILE))
     ranged = (
-        decisions.select(*schema.DECISIONS.names)
+        rows.select(*table.names)
         .withColumn("file", (id_place() * files / F.lit(1 << 32)).cast("int"))
         .repartitionById(files, F.col("file"))
-        .sortWithinPartitions(schema.DOC_ID, "stage", "rank", "rule", "span_start")
+        .sortWithinPartitions(*order)
     )
-    written = ranged.mapInArrow(_file_writer(folder), schema.spark_ddl(FILES)).collect()
+    written = ranged.mapInArrow(_file_writer(folder, table), schema.spark_ddl(FILES)).collect()
     return [File(**row.asDict()) for row in written]
 
 
-def _file_writer(folder: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _file_writer(folder: str, table: pa.Schema) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def write_file(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = (batch for batch in batches if batch.num_rows)
         first = next(rows, None)
         if first is None:  # no id falls into this range
             return
         path = storage.join(folder, f"part-{first.column('file')[0].as_py():05d}.parquet")
-        with TableWriter(path, schema.DECISIONS) as writer:
-            writer.append(first.select(schema.DECISIONS.names))
+        with TableWriter(path, table) as writer:
+            writer.append(first.select(table.names))
             for batch in rows:
-                writer.append(batch.select(schema.DECISIONS.names))
+                writer.append(batch.select(table.names))
         yield file_row(writer)
 
     return write_file

@@ -5,6 +5,8 @@ Spark's BinaryType is Arrow's variable-length `binary`, also for 16-byte ids; it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -60,6 +62,12 @@ def from_runs(values: NDArray[np.uint64], offsets: NDArray[np.int64]) -> pa.Arra
     ends = ((offsets - begin) * 8).astype(np.int32)
     data = np.ascontiguousarray(values[begin:end], dtype="<u8")
     return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(ends), pa.py_buffer(data)])
+
+
+def cut_rows(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
+    """Cut a batch into slices of at most so many rows, at least one; an empty batch has none."""
+    for begin in range(0, batch.num_rows, max(1, rows)):
+        yield batch.slice(begin, max(1, rows))
 
 
 def _offsets(column: pa.Array) -> NDArray[np.int64]:

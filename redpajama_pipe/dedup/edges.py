@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from redpajama_pipe.dedup.bands import band_keys
-from redpajama_pipe.dedup.byte_columns import ID_BYTES, fixed_width, from_fixed_width
+from redpajama_pipe.dedup.byte_columns import ID_BYTES, cut_rows, fixed_width, from_fixed_width
 from redpajama_pipe.dedup.components import DST, SRC
 from redpajama_pipe.dedup.minhash import MinHashSpec, read_signatures
 from redpajama_pipe.gate import check_bucket
@@ -29,6 +29,7 @@ from redpajama_pipe.schema import DOC_ID, SIGNATURE
 BUCKET = "bucket"
 _BAND_BITS = 16  # BUCKET is size << 16 | band: one number whose maximum is the largest bucket
 _EXAMPLES = 3
+_BATCH_ENTRIES = 1 << 20  # of 28 bytes, at a time
 
 
 def band_edges(signatures: DataFrame, spec: MinHashSpec, num_partitions: int, max_bucket: int) -> DataFrame:
@@ -49,8 +50,8 @@ def band_edges(signatures: DataFrame, spec: MinHashSpec, num_partitions: int, ma
     """
 
     def keys(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            if batch.num_rows:
+        for wide in batches:
+            for batch in cut_rows(wide, _BATCH_ENTRIES // spec.bands):
                 yield _entries(batch, spec)
 
     entries = (

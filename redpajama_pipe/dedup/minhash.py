@@ -34,14 +34,15 @@ class MinHashSpec:
 
     Attributes:
         num_perm: values in a signature, at least bands * rows.
-        shingle: consecutive words in one element of the set.
+        shingle: consecutive words in one element of the set; with `slimpajama` consecutive characters.
         normalization: what the words are; they are joined by one space.
             `words`: lower case (one code point to one, Unicode 14.0), maximal runs of letters, digits and other
             numbers (str.isalnum()) with the combining marks that follow them. Everything else only separates, so
-            punctuation does not matter. In Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar each such character
-            is a word of its own.
+            punctuation does not matter. In a script that is written without spaces (letters.SCRIPTS_WITHOUT_SPACES)
+            each such character is a word of its own.
             `none`: str.split(), unchanged.
-            `redpajama_v2`: ASCII punctuation deleted, lower case, str.split(), NFD.
+            `redpajama_v2`, `datatrove`, `slimpajama`: as those were made, see normalizations. They cut at spaces in
+            every script, so a Chinese sentence is a word of them.
         scheme: from a shingle's UTF-8 bytes to values.
             `affine32`, `affine64`, `legacy`: those of datasketch 2.0; `legacy` is the only one of datasketch 1.x.
             `redpajama_v2`: `legacy` with the 128 pairs that RedPajama-V2 drew with seed 42.
@@ -87,9 +88,9 @@ class MinHashSpec:
 
     @classmethod
     def of(cls, settings: recipe.MinHash) -> MinHashSpec:
-        """Make the spec of a recipe's settings: as many values as the bands need."""
+        """Make the spec of a recipe's settings."""
         return cls(
-            num_perm=settings.bands * settings.rows,
+            num_perm=settings.num_perm,
             shingle=settings.shingle,
             normalization=settings.normalization,
             scheme=settings.scheme,

@@ -1,9 +1,8 @@
-"""Near-duplicates: LSH proposes, exact Jaccard similarity with a kept document decides.
+"""Near-duplicates: LSH proposes, a comparison with a document that stays decides.
 
-Signatures give edges, edges give components, and only the documents of components are read again, for their shingles.
-Then each component is walked in keep order: a document goes when it reaches the threshold with an earlier one *that
-stays* and shares a band with it. So nothing is dropped through a chain a ~ b ~ c of which a and c differ. Shuffled are
-ids, signatures and shingle hashes, never text. A task holds one component's hashes: dedup.max_component bounds it.
+Signatures give edges, edges give components, and each component is decided in keep order (component_decisions). Where
+sets of shingles are compared, only the documents of components are read again; where signatures are, no text is.
+Shuffled are ids, signatures and shingle hashes, never text.
 
 Source: Broder 1997, On the resemblance and containment of documents (shingles, Jaccard); Lee et al. 2021,
 Deduplicating Training Data Makes Language Models Better, arXiv:2107.06499 (verify candidates by exact similarity).
@@ -11,7 +10,6 @@ Deduplicating Training Data Makes Language Models Better, arXiv:2107.06499 (veri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -23,33 +21,21 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from redpajama_pipe.dedup import keep_order
-from redpajama_pipe.dedup.byte_columns import ID_BYTES, fixed_width, from_fixed_width, from_runs, runs
+from redpajama_pipe.dedup.byte_columns import cut_rows, from_fixed_width, from_runs
+from redpajama_pipe.dedup.component_decisions import KEYS, MEMBERS, VALUES, decide_components
 from redpajama_pipe.dedup.components import COMPONENT, connected_components
 from redpajama_pipe.dedup.edges import band_edges, signature_keys
-from redpajama_pipe.dedup.minhash import MinHashSpec
+from redpajama_pipe.dedup.minhash import MinHashSpec, read_signatures
 from redpajama_pipe.dedup.shingles import shingle_hashes
-from redpajama_pipe.dedup.walk import walk
 from redpajama_pipe.document_parts import read_members
 from redpajama_pipe.gate import check_component
 from redpajama_pipe.recipe import Dedup
 from redpajama_pipe.schema import DECISIONS, DOC_ID, LANGUAGE, PART, ROW, SIGNATURE, SOURCE, spark_ddl
 
-RULE = "near_duplicate"
 OpenPart = Callable[[str], pq.ParquetFile]
 
 _EXAMPLES = 3
-_MEMBERS = pa.schema(
-    [
-        pa.field(COMPONENT, pa.binary()),
-        pa.field("place", pa.int32()),  # in keep order within the component, from 0
-        pa.field("size", pa.int64()),  # of the component
-        pa.field(DOC_ID, pa.binary()),
-        pa.field(SOURCE, pa.string()),
-        pa.field(LANGUAGE, pa.string()),
-        pa.field("keys", pa.binary()),  # of the bands, little-endian uint64
-        pa.field("shingles", pa.binary()),  # distinct hashes, ascending, little-endian uint64
-    ]
-)
+_BATCH_VALUES = 4 << 20  # of 8 bytes, at a time
 
 
 def near_duplicates(
@@ -57,13 +43,14 @@ def near_duplicates(
 ) -> DataFrame:
     """Decide which documents are near-duplicates of one that stays.
 
-    Edges and components are computed at once, with their limits; texts are read when the result is.
+    Edges and components are computed at once, with their limits; texts are read, if at all, when the result is.
 
     Args:
         documents: doc_id, source, language, part, row, signature and what `dedup.keep_order` mentions; those already
             dropped, exact duplicates among them, are not in it, or they could be the ones that stay.
         open_part: opens a document part by its name, on any worker; the part has columns doc_id and text.
         spec: the signature's, as annotated.
+        dedup: the recipe's; `verify` and `survivors` say what is a near-duplicate of what.
         num_partitions: tasks of each shuffle; 0: spark.sql.shuffle.partitions. Changes no row.
 
     Returns:
@@ -84,10 +71,13 @@ def near_duplicates(
     finally:
         edges.unpersist()
     members = _members(documents, components, keys)
-    by_part = members.repartition(tasks, PART).sortWithinPartitions(PART, ROW)
-    shingled = by_part.mapInArrow(_shingler(open_part, spec), spark_ddl(_MEMBERS))
-    by_component = shingled.repartition(tasks, COMPONENT).sortWithinPartitions(COMPONENT, "place")
-    return by_component.mapInArrow(_decider(spec.bands, dedup.threshold), spark_ddl(DECISIONS))
+    if dedup.verify in ("estimate", "none"):
+        compared = members.mapInArrow(_with_signatures(spec), spark_ddl(MEMBERS))
+    else:
+        by_part = members.repartition(tasks, PART).sortWithinPartitions(PART, ROW)
+        compared = by_part.mapInArrow(_with_shingles(open_part, spec), spark_ddl(MEMBERS))
+    by_component = compared.repartition(tasks, COMPONENT).sortWithinPartitions(COMPONENT, "place")
+    return by_component.mapInArrow(decide_components(spec.bands, dedup), spark_ddl(DECISIONS))
 
 
 def _check_components(components: DataFrame, limit: int) -> None:
@@ -121,117 +111,47 @@ def _members(documents: DataFrame, components: DataFrame, keys: tuple[keep_order
     )
 
 
-def _shingler(open_part: OpenPart, spec: MinHashSpec) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Make the pass that adds shingles to members sorted by (part, row)."""
+def _with_signatures(spec: MinHashSpec) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Make the pass that gives members their band keys and signatures."""
 
-    def shingle(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def signed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for wide in batches:
+            for batch in cut_rows(wide, _BATCH_VALUES // spec.num_perm):
+                signatures = read_signatures(batch[SIGNATURE], spec).astype(np.uint64, copy=False)
+                offsets = np.arange(len(signatures) + 1, dtype=np.int64) * spec.num_perm
+                yield _compared(batch, spec, signatures.reshape(-1), offsets)
+
+    return signed
+
+
+def _with_shingles(
+    open_part: OpenPart, spec: MinHashSpec
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Make the pass that gives members, sorted by (part, row), their band keys and shingles."""
+
+    def shingled(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             parts = batch[PART].dictionary_encode().indices.to_numpy()
             ends = np.ones(len(parts), bool)  # the last row of each part
             ends[:-1] = parts[1:] != parts[:-1]
             for begin, end in pairwise([0, *(np.flatnonzero(ends) + 1).tolist()]):
                 of_part = batch.slice(begin, end - begin)
-                with open_part(of_part[PART][0].as_py()) as parquet:
-                    yield from _shingle_part(of_part, parquet, spec)
+                part = of_part[PART][0].as_py()
+                with open_part(part) as parquet:
+                    for texts, known in read_members(parquet, of_part, part):
+                        yield _compared(known, spec, *shingle_hashes(texts, spec))
 
-    return shingle
-
-
-def _shingle_part(members: pa.RecordBatch, parquet: pq.ParquetFile, spec: MinHashSpec) -> Iterator[pa.RecordBatch]:
-    part = members[PART][0].as_py()
-    for texts, known in read_members(parquet, members, part):
-        values, offsets = shingle_hashes(texts, spec)
-        keys = signature_keys(known[SIGNATURE], spec)
-        columns = {
-            **{name: known[name] for name in (COMPONENT, "place", "size", DOC_ID, SOURCE, LANGUAGE)},
-            "keys": from_fixed_width(np.ascontiguousarray(keys, dtype="<u8").view(np.uint8)),
-            "shingles": from_runs(values, offsets),
-        }
-        yield pa.RecordBatch.from_arrays([columns[field.name] for field in _MEMBERS], schema=_MEMBERS)
+    return shingled
 
 
-def _decider(bands: int, threshold: float) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Make the pass that walks components, from members sorted by (component, place)."""
-
-    def decide(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        pending: list[pa.RecordBatch] = []  # of one component, which may go on in the next batch
-        for batch in batches:
-            if batch.num_rows == 0:
-                continue
-            if pending and pending[-1][COMPONENT][-1] != batch[COMPONENT][0]:
-                yield _decide(pending, bands, threshold)
-                pending = []
-            begins = _begins(fixed_width(batch[COMPONENT], ID_BYTES, COMPONENT))
-            last = int(begins[-1])
-            if last > 0:
-                yield _decide([*pending, batch.slice(0, last)], bands, threshold)
-                pending = []
-            pending.append(batch.slice(last))
-        if pending:
-            yield _decide(pending, bands, threshold)
-
-    return decide
-
-
-def _decide(batches: list[pa.RecordBatch], bands: int, threshold: float) -> pa.RecordBatch:
-    """Walk whole components, one after another."""
-    read = [runs(batch["shingles"]) for batch in batches]
-    values = np.concatenate([values for values, _ in read])
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(offsets) for _, offsets in read]))])
-    # Without the hashes, which may be more than one Arrow column holds.
-    small = pa.Table.from_batches([batch.drop_columns(["shingles"]) for batch in batches])
-    members = small.combine_chunks().to_batches()[0]
-    components = fixed_width(members[COMPONENT], ID_BYTES, COMPONENT)
-    keys = np.ascontiguousarray(fixed_width(members["keys"], bands * 8, "keys")).view("<u8").astype(np.uint64)
-    sizes = members["size"].to_numpy()
-    bounds = [*_begins(components).tolist(), len(components)]
-    dropped: list[int] = []
-    kept: list[int] = []
-    similarities: list[float] = []
-    evidence: list[str] = []
-    for begin, end in pairwise(bounds):
-        assert sizes[begin] == end - begin, "a component is walked whole"
-        of = offsets[begin : end + 1]
-        twins, similar = walk(keys[begin:end], values[of[0] : of[-1]], of - of[0], threshold)
-        component = components[begin].tobytes().hex()
-        for at in np.flatnonzero(twins >= 0).tolist():
-            dropped.append(begin + at)
-            kept.append(begin + int(twins[at]))
-            similarities.append(float(similar[at]))
-            facts = {
-                "kept": members[DOC_ID][kept[-1]].as_py().hex(),
-                "jaccard": similarities[-1],
-                "threshold": threshold,
-                "component": component,
-                "component_size": end - begin,
-            }
-            evidence.append(json.dumps(facts, separators=(",", ":")))
-    return _drops(
-        members.take(pa.array(dropped, pa.int64())),
-        members[DOC_ID].take(pa.array(kept, pa.int64())),
-        similarities,
-        evidence,
-    )
-
-
-def _drops(dropped: pa.RecordBatch, kept: pa.Array, similarities: list[float], evidence: list[str]) -> pa.RecordBatch:
-    count = dropped.num_rows
-    columns = {
-        DOC_ID: dropped[DOC_ID],
-        SOURCE: dropped[SOURCE],
-        LANGUAGE: dropped[LANGUAGE],
-        "action": pa.repeat("drop", count),
-        "stage": pa.repeat("dedup", count),
-        "rule": pa.repeat(RULE, count),
-        "rank": pa.repeat(pa.scalar(0, pa.int32()), count),
-        "evidence": pa.array(evidence, pa.string()),
-        "kept_doc_id": kept,
-        "similarity": pa.array(similarities, pa.float64()),
+def _compared(
+    members: pa.RecordBatch, spec: MinHashSpec, values: NDArray[np.uint64], offsets: NDArray[np.int64]
+) -> pa.RecordBatch:
+    keys = signature_keys(members[SIGNATURE], spec)  # keys: (documents, bands)
+    made = {
+        KEYS: from_fixed_width(np.ascontiguousarray(keys, dtype="<u8").view(np.uint8)),
+        VALUES: from_runs(values, offsets),
     }
-    arrays = [columns.get(field.name, pa.nulls(count, field.type)) for field in DECISIONS]
-    return pa.RecordBatch.from_arrays(arrays, schema=DECISIONS)
-
-
-def _begins(components: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Find the rows at which a component begins; row 0 is one."""
-    return np.concatenate([[0], 1 + np.flatnonzero((components[1:] != components[:-1]).any(axis=1))])
+    return pa.RecordBatch.from_arrays(
+        [made[name] if name in made else members[name] for name in MEMBERS.names], schema=MEMBERS
+    )

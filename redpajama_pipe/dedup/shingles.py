@@ -1,4 +1,4 @@
-"""Shingles: runs of consecutive words, each joined by one space, as 64-bit hashes.
+"""Shingles: runs of consecutive words, joined by one space, or of consecutive characters, as 64-bit hashes.
 
 A document is normalised piece by piece into a small buffer, its shingles are hashed where they lie, and the last words
 are carried on to the next piece: what this holds depends on the longest shingle alone, not on the document or the
@@ -8,8 +8,6 @@ documents.
 
 from __future__ import annotations
 
-import string
-import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -19,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe.dedup.letters import ALONE, MARK, SEPARATOR, WORD, Letters, lower_case_words, words_between_spaces
+from redpajama_pipe.dedup.normalizations import PUBLISHED
 from redpajama_pipe.dedup.sha1 import SPARE, Lanes, make_lanes, sha1_spans
 from redpajama_pipe.dedup.xxh64 import xxh64_spans
 from redpajama_pipe.text.buffers import utf8
@@ -26,7 +25,7 @@ from redpajama_pipe.text.buffers import utf8
 if TYPE_CHECKING:
     from redpajama_pipe.dedup.minhash import MinHashSpec
 
-NORMALIZATIONS = ("words", "none", "redpajama_v2")
+NORMALIZATIONS = ("words", "none", *PUBLISHED)
 
 _BUFFER = 32 << 10  # bytes of normalised text at a time: it, its words and its hashes stay in the L2 cache
 _MARGIN = SPARE + 16  # the rest is for a separator and one more character
@@ -56,17 +55,17 @@ def hash_runs(
 
     Args:
         texts: strings; a null has no shingles.
-        shingle: words in each.
+        shingle: words in each; with `slimpajama` characters.
         normalization: see `minhash.MinHashSpec`.
         function: `sha1`: the digest's first 8 bytes, little-endian. `xxh64`: XXH64 with seed 0.
 
     Yields:
         Views of scratch that the next step overwrites.
     """
-    if normalization == "redpajama_v2":
-        texts = pa.array(
-            [None if text is None else normalize_redpajama_v2(text) for text in texts.to_pylist()], pa.large_string()
-        )
+    if normalization in PUBLISHED:
+        published = PUBLISHED[normalization]
+        texts = pa.array([None if text is None else published(text) for text in texts.to_pylist()], pa.large_string())
+    characters = normalization == "slimpajama"
     data, offsets, valid = utf8(texts)
     letters = lower_case_words() if normalization == "words" else words_between_spaces()
     lanes = make_lanes()
@@ -76,7 +75,7 @@ def hash_runs(
     while status != _DONE:
         documents, run_ends = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
         status, runs = _hash_documents(
-            data, offsets, valid, progress, shingle, letters, function == "xxh64", lanes,
+            data, offsets, valid, progress, shingle, letters, characters, function == "xxh64", lanes,
             buffer, starts, ends, hashes, documents, run_ends,
         )  # fmt: skip
         if runs:
@@ -147,20 +146,6 @@ def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
     return shared / union if union else 0.0
 
 
-def normalize_redpajama_v2(text: str) -> str:
-    """Normalise as RedPajama-V2 does: no ASCII punctuation, lower case, single spaces, then NFD.
-
-    The one normalisation that follows the running Python's Unicode database, as the published one did.
-
-    Source: RedPajama-Data, app/src/utilities/text/normalization.py.
-    """
-    bare = text.translate(_NO_PUNCTUATION).lower()
-    return unicodedata.normalize("NFD", " ".join(bare.split()))
-
-
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
 def _distinct(pieces: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     values.sort()
@@ -190,6 +175,7 @@ def _hash_documents(
     progress: NDArray[np.int64],
     shingle: int,
     letters: Letters,
+    characters: bool,
     xxh64: bool,
     lanes: Lanes,
     buffer: NDArray[np.uint8],
@@ -215,7 +201,10 @@ def _hash_documents(
             at, filled, count = offsets[document], 0, 0
             starts[0] = 0
         before = at
-        at, filled, count = _fill(data, at, end, buffer, filled, starts, ends, count, letters)
+        if characters:
+            at, filled, count = _fill_characters(data, at, end, buffer, filled, starts, ends, count)
+        else:
+            at, filled, count = _fill(data, at, end, buffer, filled, starts, ends, count, letters)
         found = count - shingle + 1
         if found > 0:
             if xxh64:
@@ -350,3 +339,29 @@ def _fill(
         count += 1
         starts[count] = filled
     return min(at, end), filled, count
+
+
+@njit(cache=True, nogil=True)
+def _fill_characters(
+    data: NDArray[np.uint8],
+    at: int,
+    end: int,
+    buffer: NDArray[np.uint8],
+    filled: int,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    count: int,
+) -> tuple[int, int, int]:
+    """Append characters as they are, none cut, until a quarter of the free room was read; as `_fill` otherwise."""
+    limit = min(end, at + (len(buffer) - filled - _MARGIN) // 4)  # there is room for so many starts and ends
+    while at < limit:
+        byte = data[at]
+        width = min(1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4, end - at)
+        for i in range(width):
+            buffer[filled + i] = data[at + i]
+        at += width
+        filled += width
+        ends[count] = filled
+        count += 1
+        starts[count] = filled
+    return at, filled, count

@@ -1,14 +1,14 @@
 """Dedup: decide which documents repeat one that stays, exactly and nearly, and say which one.
 
-Equal documents are decided first and near-duplicates among what is left. A document whose equal twin turns out to be a
-near-duplicate of a third is shown with that third one, which has the same similarity with it: a receipt always names a
-document that stays.
+The kinds of duplicate are decided in order, each among what the ones before it left. A document whose twin turns out to
+be a duplicate of a third, of a later kind, is shown with that third one: a receipt always names a document that stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -28,8 +28,24 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+@dataclass(frozen=True)
+class Kind:
+    """One way of being a duplicate.
+
+    Attributes:
+        rule: of its decisions.
+        called: how the progress line counts them.
+        decide: from the annotations of the documents that are left, with source_rank, to decisions about them, each
+            naming a document that stays as far as this kind is concerned.
+    """
+
+    rule: str
+    called: str
+    decide: Callable[[DataFrame], DataFrame]
+
+
 def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
-    """Write decisions/dedup/.
+    """Write decisions/dedup/, with the counts of what was dropped for whom in _duplicates/.
 
     Returns:
         The manifest; counts as those of the filter stage.
@@ -38,6 +54,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         GateError: a source loses more than its limit, a bucket or a component is too large.
         RecipeError: dedup.keep_order does not fit the documents.
     """
+    from redpajama_pipe.dedup import duplicate_counts
+
     where, annotated = folder.annotated()
     filtered = manifest.find(folder.decisions("filter"))
     inputs = {"documents": annotated.hash, **({"filter": filtered.hash} if filtered else {})}
@@ -53,67 +71,96 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         documents = with_source_rank(read_annotated(session, where), recipe)
         left = keep(documents, decisions.read(session, [folder.decisions("filter")]) if filtered else None)
         total = sum(source["documents"] for source in annotated.counts["sources"].values())
+        chosen = kinds(recipe, folder)
         with ExitStack() as held:
-            files = decisions.write(decide(left, recipe, folder, held), target, total)
-        counts = count_decisions(annotated, documents, decisions.read(session, [target]))
-        by_rule = counts["by_rule"].values()
-        exact, near = (sum(rules.get(rule, 0) for rules in by_rule) for rule in ("exact_duplicate", "near_duplicate"))
-        progress.note = f"{exact:,} equal and {near:,} near-duplicates of {total:,} documents dropped"
+            files = decisions.write(decide(left, chosen, held), target, total)
+        taken = decisions.read(session, [target])
+        files += duplicate_counts.write(taken, target, total)
+        counts = count_decisions(annotated, documents, taken)
+        dropped = [sum(rules.get(kind.rule, 0) for rules in counts["by_rule"].values()) for kind in chosen]
+        said = " and ".join(f"{count:,} {kind.called}" for count, kind in zip(dropped, chosen, strict=True))
+        progress.note = f"{said or 'none'} of {total:,} documents dropped"
         check_losses(counts, recipe.dedup.max_dropped_share, "dedup.max_dropped_share", recipe)
     return manifest.write(target, "dedup", inputs, section, counts, files, progress.seconds)
 
 
-def decide(left: DataFrame, recipe: Recipe, folder: RunFolder, held: ExitStack) -> DataFrame:
+def kinds(recipe: Recipe, folder: RunFolder) -> list[Kind]:
+    """Return the kinds of duplicate that the recipe asks for, in the order in which they are decided.
+
+    Kinds of equality come before kinds of likeness: what is equal to a document is as like to a third as that one is.
+    """
+    from redpajama_pipe.dedup import component_decisions, exact
+    from redpajama_pipe.dedup.minhash import MinHashSpec
+    from redpajama_pipe.dedup.near import near_duplicates
+
+    settings, partitions = recipe.dedup, recipe.execution.partitions
+    chosen = []
+    if settings.exact:
+        chosen.append(Kind(exact.RULE, "equal", lambda left: exact.exact_duplicates(left, settings.keep_order)))
+    if settings.near:
+        spec, open_part = MinHashSpec.of(recipe.annotate.minhash), part_opener(folder)
+        chosen.append(
+            Kind(
+                component_decisions.RULE,
+                "near-duplicates",
+                lambda left: near_duplicates(left, open_part, spec, settings, partitions),
+            )
+        )
+    return chosen
+
+
+def decide(left: DataFrame, chosen: Sequence[Kind], held: ExitStack) -> DataFrame:
     """Return the decisions about documents that are left after the filter.
 
     Args:
         left: their annotations, with source_rank.
-        recipe: the run's.
-        folder: the run's; its documents are read again where near-duplicates are verified.
+        chosen: the kinds, in order.
         held: closed by the caller when the decisions are written; frees what Spark keeps of them until then.
     """
-    from redpajama_pipe.dedup.exact import exact_duplicates
-    from redpajama_pipe.dedup.minhash import MinHashSpec
-    from redpajama_pipe.dedup.near import near_duplicates
-
-    session = left.sparkSession
-    taken = session.createDataFrame([], schema.spark_ddl(schema.DECISIONS))
-    if recipe.dedup.exact:
-        taken = exact_duplicates(left, recipe.dedup.keep_order).persist()
-        held.callback(taken.unpersist)
-        left = keep(left, taken)
-    if not recipe.dedup.near:
-        return taken
-    spec = MinHashSpec.of(recipe.annotate.minhash)
-    near = near_duplicates(left, part_opener(folder), spec, recipe.dedup, recipe.execution.partitions).persist()
-    held.callback(near.unpersist)
-    return naming_who_stays(taken, near).unionByName(near)
+    taken: DataFrame | None = None
+    for kind in chosen:
+        found = kind.decide(left).persist()
+        held.callback(found.unpersist)
+        left = keep(left, found)
+        taken = found if taken is None else naming_who_stays(taken, found).unionByName(found)
+    if taken is None:
+        return left.sparkSession.createDataFrame([], schema.spark_ddl(schema.DECISIONS))
+    return taken
 
 
-def naming_who_stays(exact: DataFrame, near: DataFrame) -> DataFrame:
-    """Let exact decisions name a document that stays, where the one that they name is a near-duplicate of it.
+def naming_who_stays(earlier: DataFrame, later: DataFrame) -> DataFrame:
+    """Let decisions name a document that stays, where the one that they name is dropped by a later kind.
 
-    Equal texts have equal similarities, so the similarity of the near decision is exact for them too. Evidence then
-    says which document is equal (`equal_to`) and which one stays (`kept`).
+    Equal texts have equal similarities, so the similarity of the later decision is exact for them too. The evidence is
+    the later one's, with `equal_to` for the document that the earlier decision named, and its `bytes`.
     """
     from pyspark.sql import functions as F
 
-    moved = near.select(
-        F.col(schema.DOC_ID).alias("equal"), F.col("kept_doc_id").alias("stays"), F.col("similarity").alias("jaccard")
+    moved = later.select(
+        F.col(schema.DOC_ID).alias("equal"),
+        F.col("kept_doc_id").alias("stays"),
+        F.col("similarity").alias("later_similarity"),
+        F.col("evidence").alias("later_evidence"),
     )
-    joined = exact.join(moved, exact["kept_doc_id"] == moved["equal"], "left")
+    joined = earlier.join(moved, earlier["kept_doc_id"] == moved["equal"], "left")
+    measures = ("jaccard", "containment", "estimate")  # null is left out
     evidence = F.to_json(
         F.struct(
             F.lower(F.hex("stays")).alias("kept"),
             F.lower(F.hex("equal")).alias("equal_to"),
-            F.col("jaccard"),
+            *(
+                F.when(F.get_json_object("later_evidence", f"$.{name}").isNotNull(), F.col("later_similarity")).alias(
+                    name
+                )
+                for name in measures
+            ),
             F.get_json_object("evidence", "$.bytes").cast("bigint").alias("bytes"),
         )
     )
     redirected = {
         "evidence": F.when(F.col("stays").isNull(), F.col("evidence")).otherwise(evidence),
         "kept_doc_id": F.coalesce("stays", "kept_doc_id"),
-        "similarity": F.coalesce("jaccard", "similarity"),
+        "similarity": F.coalesce("later_similarity", "similarity"),
     }
     return joined.select(*(redirected.get(name, F.col(name)).alias(name) for name in schema.DECISIONS.names))
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from redpajama_pipe.dedup import shingles
 from redpajama_pipe.dedup.letters import SCRIPTS_WITHOUT_SPACES
 from redpajama_pipe.dedup.minhash import MinHashSpec
-from redpajama_pipe.dedup.shingles import jaccard, normalize_redpajama_v2, shingle_hashes
+from redpajama_pipe.dedup.normalizations import normalize_datatrove, normalize_redpajama_v2, normalize_slimpajama
+from redpajama_pipe.dedup.shingles import jaccard, shingle_hashes
 
 # Every kind of character there is, of all widths in UTF-8, and those whose lower case is wider or narrower.
 CHARACTERS = (
@@ -28,6 +29,10 @@ def words(text: str, normalization: str) -> list[str]:
         return text.split()
     if normalization == "redpajama_v2":
         return normalize_redpajama_v2(text).split()
+    if normalization == "datatrove":
+        return normalize_datatrove(text).split()
+    if normalization == "slimpajama":
+        return list(normalize_slimpajama(text))
     found: list[str] = []
     continues = False  # a letter would belong to the last word
     inside = False  # a mark would
@@ -49,7 +54,8 @@ def words(text: str, normalization: str) -> list[str]:
 
 def expected(text: str | None, size: int, normalization: str) -> list[int]:
     found = words(text or "", normalization)
-    pieces = {" ".join(found[i : i + size]).encode() for i in range(len(found) - size + 1)}
+    between = "" if normalization == "slimpajama" else " "
+    pieces = {between.join(found[i : i + size]).encode() for i in range(len(found) - size + 1)}
     return sorted(int.from_bytes(hashlib.sha1(piece).digest()[:8], "little") for piece in pieces)
 
 
@@ -73,7 +79,7 @@ def test_sets_are_those_of_the_definition(texts: list[str | None], size: int, no
 def test_documents_longer_than_the_buffer_give_the_same(texts: list[str | None], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shingles, "_BUFFER", 2 * shingles._MARGIN)
-        for normalization in ("words", "none"):
+        for normalization in ("words", "none", "slimpajama"):
             found = sets(pa.array(texts, pa.string()), size, normalization)
             assert found == [expected(text, size, normalization) for text in texts]
 
@@ -94,7 +100,7 @@ def test_documents_longer_than_the_buffer_give_the_same(texts: list[str | None],
     ids=lambda text: f"{text[:8]}…{len(text)}",
 )
 def test_long_words_and_long_gaps(text: str) -> None:
-    for normalization in ("words", "none"):
+    for normalization in ("words", "none", "slimpajama"):
         assert sets(pa.array(["one two three", text, "a b c"]), 3, normalization) == [
             expected(each, 3, normalization) for each in ("one two three", text, "a b c")
         ]
@@ -112,6 +118,31 @@ def test_characters_of_scripts_without_spaces_are_words() -> None:
     together, apart = sets(pa.array(["日本語です、OK", "日 本 語 で す ok"]), 5, "words")
     assert together == apart
     assert len(together) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("我爱北京天安门。", 7),
+        ("これはペンです。", 7),
+        ("ฉันรักเธอ", 7),  # two vowel signs belong to the letter before them
+        ("ຂ້ອຍຮັກເຈົ້າ", 8),
+        ("ខ្ញុំស្រលាញ់អ្នក", 9),
+        ("ငါမင်းကိုချစ်တယ်", 8),
+        ("ᦂᦱᦉᦱᦟᦹᧉ", 7),  # New Tai Lue
+        ("ᥖᥭᥰ", 3),  # Tai Le
+        ("ᨣᩴᩣᨾᩮᩬᩥᨦ", 3),  # Tai Tham
+        ("ꪼꪕ", 2),  # Tai Viet
+        ("𑜒𑜑𑜪", 2),  # Ahom
+        ("한국어 단어", 2),  # Korean has spaces
+        ("बच्चे खेलते हैं", 3),  # as has Hindi
+        ("བོད་སྐད", 2),  # Tibetan has a mark between syllables
+    ],
+)
+def test_words_of_a_script_without_spaces_are_its_characters_with_their_marks(text: str, count: int) -> None:
+    assert len(words(text, "words")) == count
+    (found,) = sets(pa.array([text]), 1, "words")
+    assert len(found) == len(set(words(text, "words")))
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
@@ -172,3 +203,30 @@ def test_jaccard_is_intersection_over_union(a: list[int], b: list[int]) -> None:
 
 def test_normalize_redpajama_v2() -> None:
     assert normalize_redpajama_v2("  Don't  STOP,\n“Café”_1  ") == "dont stop “cafe\u0301”1"
+
+
+def test_normalize_slimpajama() -> None:
+    assert normalize_slimpajama("  Don't  STOP,\n“Café”_1 ! ") == "dont stop “café”1"
+    assert normalize_slimpajama("\x1c a\u00a0\u3000b \x85") == "a b"
+    # nltk's ngrams of a string: the characters of "ab c", three at a time
+    assert sets(pa.array(["A'B  c"]), 3, "slimpajama") == [expected("ab c", 3, "slimpajama")]
+    assert len(expected("ab c", 3, "slimpajama")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # datatrove 0.10.1, simplify_text, then nltk 3.9, NLTKWordTokenizer
+        ("The U.S. GDP grew 3.5% in 1,000 days!", "the u s gdp grew 0 in 0 days"),
+        ("I cannot; you're gonna Wanna go", "i can not you re gon na wan na go"),
+        ("wanna", "wan na"),
+        ("gotta gimme lemme scannotx got ta", "got ta gim me lem me scannotx got ta"),
+        ("Crème brûlée №5 — naïve…", "creme brulee №0 naive"),
+        ("a‘b ‒ c;d \u037e ≮e", "a ‘ b ‒ c d ; < e"),
+        ("١٢٫٥ و ३,४", "0 و 0"),
+        ("东京 １２，３", "东京 0 0"),
+        ("\x1c\u00a0 \u200b_", "\u200b"),
+    ],
+)
+def test_normalize_datatrove(text: str, words: str) -> None:
+    assert normalize_datatrove(text) == words
