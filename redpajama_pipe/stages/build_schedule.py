@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from redpajama_pipe import manifest, storage
 from redpajama_pipe.arguments import Job, run_job
@@ -18,68 +19,89 @@ from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.storage import File
+from redpajama_pipe.tokens.blend import check_weights, label_documents
 from redpajama_pipe.tokens.indexed import ShardedDataset
 from redpajama_pipe.tokens.lookup import write_lookup
-from redpajama_pipe.tokens.schedule import build_index, exposure, plan_steps, write_schedule
+from redpajama_pipe.tokens.order import Order, build_order, count_exposure, write_order
+from redpajama_pipe.tokens.schedule import Plan
 
 
 def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
-    """Write schedule/<epochs>_epochs/ for each number of epochs.
+    """Write schedule/<epochs>_epochs/ for each number of epochs, or schedule/<steps>_steps/.
 
     Returns:
-        The manifest; its counts: for each schedule epochs, mode, folder, steps, samples, tokens, and how many documents
-        are seen how often (`seen`: by how often a document's first token is an input).
+        The manifest; its counts: for each schedule epochs, mode, folder, steps, samples, tokens, how many documents
+        are seen how often (`seen`: by how often a document's first token is an input), how many are `left_out` by the
+        split or the blend, and how many sequences each source of a blend gives.
 
     Raises:
         ManifestError: tokenize did not finish.
         PipelineError: nothing was kept, or too little for one sequence.
+        RecipeError: the split or the blend does not fit what was kept.
     """
+    check_weights(recipe.schedule.blend)
     tokens = manifest.read(folder.tokens)
     inputs = {"tokens": tokens.hash}
-    section = to_tree(recipe.schedule)
+    # a mapping's hash does not depend on its order, but the order of a blend decides between equals
+    section = {**to_tree(recipe.schedule), "blend": [list(entry) for entry in recipe.schedule.blend.items()]}
     done = manifest.current(folder.schedule, "schedule", inputs, section)
     if done:
         return done
     storage.remove(folder.schedule)
     settings = recipe.schedule
-    names = [storage.join(folder.tokens, shard["name"]) for shard in tokens.counts["shards"]]
-    if not names:
+    shards = [shard["name"] for shard in tokens.counts["shards"]]
+    if not shards:
         raise PipelineError("no document was kept, so there is nothing to schedule; the decisions say why")
     with Progress("schedule", quiet=quiet) as progress:
-        sizes = ShardedDataset(names).sizes
-        total = int(sizes.sum(dtype=np.int64))
+        sizes = ShardedDataset([storage.join(folder.tokens, name) for name in shards]).sizes
+        labels = label_documents(folder.tokens, shards, list(settings.blend)) if settings.blend else None
         files: list[File] = []
         schedules: list[dict[str, Any]] = []
-        for epochs in settings.epochs:
-            plan = plan_steps(epochs, total, settings.seq_len, settings.batch_size)
-            index = build_index(sizes, settings.seq_len, plan.num_samples, settings.seed, settings.mode)
-            times, documents = np.unique(exposure(index, sizes, plan.samples).first_token, return_counts=True)
+        for epochs in [None] if settings.steps is not None else settings.epochs or ():
+            order, plan = build_order(sizes, settings, epochs, labels)
+            name = f"{settings.steps}_steps" if epochs is None else f"{epochs:g}_epochs"
+            if epochs is None:
+                total = sum(int(part.gather(sizes).sum(dtype=np.int64)) for part in order.parts)
+                epochs = float(f"{plan.samples * settings.seq_len / total:.4g}")
             described = {
                 "epochs": epochs,
                 "steps": plan.steps,
                 "batch_size": settings.batch_size,
                 "samples": plan.samples,
-                "shards": [shard["name"] for shard in tokens.counts["shards"]],
+                "shards": shards,
             }
-            name = f"{epochs:g}_epochs"
-            written = write_schedule(storage.join(folder.schedule, name), index, described)
-            written += write_lookup(storage.join(folder.schedule, name), index)
+            written = write_order(storage.join(folder.schedule, name), order, described)
+            written += write_lookup(storage.join(folder.schedule, name), order)
             files += [File(f"{name}/{file.path}", file.bytes, file.sha256) for file in written]
-            schedules.append(
-                {
-                    "epochs": epochs,
-                    "mode": settings.mode,
-                    "folder": name,
-                    "steps": plan.steps,
-                    "samples": plan.samples,
-                    "tokens": plan.samples * settings.seq_len,
-                    "seen": {str(number): int(count) for number, count in zip(times, documents, strict=True)},
-                }
-            )
+            schedules.append(_summary(order, plan, sizes, name, epochs))
         progress.note = ", ".join(f"{row['epochs']:g} epochs: {row['steps']:,} steps" for row in schedules)
     return manifest.write(
         folder.schedule, "schedule", inputs, section, {"schedules": schedules}, files, progress.seconds
     )
+
+
+def _summary(order: Order, plan: Plan, sizes: NDArray[np.int32], name: str, epochs: float) -> dict[str, Any]:
+    counted = count_exposure(order, sizes, plan.samples).first_token
+    scheduled = np.zeros(len(sizes), np.bool_)
+    for part in order.parts:
+        part.scatter(np.ones(part.schedule.documents, np.bool_), scheduled)
+    times, documents = np.unique(counted[scheduled], return_counts=True)
+    summary = {
+        "epochs": epochs,
+        "mode": order.mode,
+        "folder": name,
+        "steps": plan.steps,
+        "samples": plan.samples,
+        "tokens": plan.samples * order.seq_len,
+        "seen": {str(number): int(count) for number, count in zip(times, documents, strict=True)},
+    }
+    left_out = len(sizes) - int(scheduled.sum())
+    if left_out:
+        summary["left_out"] = left_out
+    if order.dataset_index is not None:
+        turns = order.count_turns(plan.samples)
+        summary["blend"] = {part.name: count for part, count in zip(order.parts, turns, strict=True)}
+    return summary
 
 
 def work(job: Job) -> None:

@@ -29,8 +29,8 @@ from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
 from redpajama_pipe.tokens.indexed import ShardedDataset
 from redpajama_pipe.tokens.loader import SequenceReader, open_run, schedule_folders
-from redpajama_pipe.tokens.lookup import Lookup, find_document, invert_turns
-from redpajama_pipe.tokens.schedule import exposure
+from redpajama_pipe.tokens.lookup import Lookup, find_document, invert_part
+from redpajama_pipe.tokens.order import Order, count_exposure
 
 By = Literal["source", "language", "subset"]
 
@@ -92,22 +92,31 @@ class Exposures:
         """Count the exposure of every document in what training reads of a schedule."""
         self.reader = reader
         self.sizes = ShardedDataset([storage.join(reader.tokens, name) for name in reader.shards]).sizes
-        counted = exposure(reader.index, self.sizes, reader.samples)
+        counted = count_exposure(reader.order, self.sizes, reader.samples)
         self.times_seen, self.tokens_seen = counted.first_token, counted.tokens
 
     @cached_property
     def steps(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """The steps that read each document: (documents + 1,) where its steps begin, and the steps, ascending."""
-        index, reader = self.reader.index, self.reader
-        turns = invert_turns(index.shuffle_idx)
-        stream = (self.sizes, index.doc_idx, index.seq_len, turns, reader.samples)
+        reader, order = self.reader, self.reader.order
         ends = np.zeros(len(self.sizes) + 1, np.int64)
-        _count_readings(*stream, ends[1:])
+        for number, part in enumerate(order.parts):
+            counts = np.zeros(part.schedule.documents, np.int64)
+            _count_readings(*self._stream(number), reader.samples, counts)
+            part.scatter(counts, ends[1:])
         np.cumsum(ends, out=ends)
         steps = np.empty(ends[-1], np.int32)
-        _list_readings(*stream, reader.batch_size, ends[:-1].copy(), steps)
+        for number, part in enumerate(order.parts):
+            free = part.gather(ends[:-1]).copy()
+            _list_readings(*self._stream(number), reader.samples, reader.batch_size, free, steps)
         kept = _sort_distinct(ends, steps)
         return ends, steps[:kept]
+
+    def _stream(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32], int, NDArray[Any]]:
+        """Return a part's documents and where each of its sequences is read, as the kernels take them."""
+        part = self.reader.order.parts[number]
+        turns = invert_part(self.reader.order, number)
+        return part.gather(self.sizes), part.schedule.doc_idx, part.schedule.seq_len, turns
 
     def groups(self, by: By = "source") -> list[GroupExposure]:
         """Sum up by source, language or subset, sorted by name."""
@@ -291,7 +300,7 @@ def exposure_text(run: str | Path, epochs: float | None = None, by: By = "source
 
 def render_exposures(reader: SequenceReader, groups: Sequence[GroupExposure], by: By = "source") -> str:
     """Draw the table of one schedule, without a newline at the end."""
-    index = reader.index
+    order = reader.order
     header = (by, "documents", "never", "once", "more often", "tokens seen", "exposure", "steps")
     total = [sum(getattr(group, name) for group in groups) for name in ("documents", "never", "once", "more")]
     tokens, seen, empty = (sum(getattr(group, name) for group in groups) for name in ("tokens", "tokens_seen", "empty"))
@@ -308,7 +317,7 @@ def render_exposures(reader: SequenceReader, groups: Sequence[GroupExposure], by
     footer = ("total", *total, figures.compact(seen), mean, f"0 to {reader.steps - 1:,}")
     never, once, more = (figures.share(part, total[0]) for part in total[1:])
     lines = [
-        f"epochs {reader.epochs:g}, {index.mode} of {index.epochs}: {figures.plural(reader.steps, 'step')} of "
+        f"epochs {reader.epochs:g}, {_order_text(order)}: {figures.plural(reader.steps, 'step')} of "
         f"{figures.plural(reader.batch_size, 'sequence')} of {reader.seq_len:,} tokens",
         format_table(rows, header, "lrrrrrrr", max_width=None, footer=footer),
         f"seen: its first token is an input. Documents never seen: {never}; once: {once}; more often: {more}.",
@@ -316,6 +325,17 @@ def render_exposures(reader: SequenceReader, groups: Sequence[GroupExposure], by
     if empty:
         lines.append(f"{figures.plural(empty, 'document')} without tokens: in no shard, and not counted above.")
     return "\n".join(lines)
+
+
+def _order_text(order: Order) -> str:
+    if order.dataset_index is None:
+        return f"{order.mode} of {order.parts[0].schedule.epochs}"
+    total = sum(part.weight for part in order.parts)
+    parts = (
+        f"{figures.share(part.weight, total)} {part.name} ({figures.plural(part.schedule.epochs, 'epoch')})"
+        for part in order.parts
+    )
+    return f"{order.mode}, blend of {', '.join(parts)}"
 
 
 def write_exposures(run: str | Path, path: str, epochs: float | None = None) -> File:

@@ -12,11 +12,9 @@ megatron/data/data_utils.py, make_data_loader (sequential, an incomplete last ba
 from __future__ import annotations
 
 import importlib
-import json
 import operator
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -30,7 +28,7 @@ from redpajama_pipe.errors import InputError, ManifestError, SetupError
 from redpajama_pipe.recipe import digest
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.tokens.indexed import IndexedDataset
-from redpajama_pipe.tokens.schedule import PARTS, Schedule, read_schedule
+from redpajama_pipe.tokens.order import Part, array_hashes, read_order
 
 INPUT_IDS = "input_ids"
 
@@ -109,7 +107,7 @@ class SequenceReader:
     """The sequences that training reads, in order: `reader[turn]`, from 0 to `len(reader) - 1`.
 
     Attributes:
-        index: the schedule.
+        order: what each turn reads.
         seq_len: predicted tokens a sequence.
         samples: how many sequences training reads: steps * batch_size of the recipe.
         batch_size: sequences a step, as the recipe says.
@@ -133,45 +131,46 @@ class SequenceReader:
         packed = manifest.read(tokens)
         self.tokens, self.schedule = tokens, schedule
         self.tokens_hash = packed.hash
-        mapped = read_schedule(schedule)
-        # plain arrays over the same maps: reading one value of a numpy.memmap takes several times as long
-        self.index: Schedule = replace(
-            mapped,
-            doc_idx=np.asarray(mapped.doc_idx),
-            sample_idx=np.asarray(mapped.sample_idx),
-            shuffle_idx=np.asarray(mapped.shuffle_idx),
-        )
-        described = json.loads(storage.read_bytes(storage.join(schedule, "schedule.json")))
-        self.seq_len = self.index.seq_len
+        self.order, described = read_order(schedule)
+        self.seq_len = self.order.seq_len
         self.shards: list[str] = [shard["name"] for shard in packed.counts["shards"]]
         self.starts = [0, *accumulate(int(shard["sequences"]) for shard in packed.counts["shards"])]
-        self.samples = int(described.get("samples", len(self.index)))
+        self.samples = int(described.get("samples", len(self.order)))
         self.batch_size = int(described.get("batch_size", 1))
         self.steps = self.samples // self.batch_size
-        self.epochs = float(described.get("epochs", self.index.epochs))
+        self.epochs = float(described.get("epochs", self.order.parts[0].schedule.epochs))
         self.schedule_hash = digest(
             {
                 "seq_len": self.seq_len,
                 "shards": self.shards,
-                "arrays": {part: described["files"][part]["sha256"] for part in PARTS},
+                "arrays": array_hashes(described),
             }
         )
         self._open: dict[int, IndexedDataset] = {}
         self._check(described.get("shards", self.shards), int(packed.counts["tokens"]))
 
     def _check(self, shards: Sequence[str], tokens: int) -> None:
-        index = self.index
+        order = self.order
         stage = manifest.find(str(Path(self.schedule).parent))
         same = (
             list(shards) == self.shards
-            and len(index.doc_idx) == index.epochs * self.starts[-1]
-            and len(index.shuffle_idx) == (index.epochs * tokens - 1) // index.seq_len
+            and all(self._fits(part, tokens) for part in order.parts)
             and (stage is None or stage.stage != "schedule" or stage.inputs["tokens"] == self.tokens_hash)
         )
         if not same:
             raise ManifestError(f"{self.schedule} was made for other shards than {self.tokens}; run schedule again")
-        if self.samples > len(index):
-            raise ManifestError(f"{self.schedule} has {len(index)} turns but says {self.samples}; run schedule again")
+        if self.samples > len(order):
+            raise ManifestError(f"{self.schedule} has {len(order)} turns but says {self.samples}; run schedule again")
+
+    def _fits(self, part: Part, tokens: int) -> bool:
+        """Say whether a part can be one of these shards; where it is all of them, their tokens decide."""
+        index, documents = part.schedule, self.starts[-1]
+        if part.documents is not None:
+            own = len(part.documents)
+            return own == index.documents and part.documents[0] >= 0 and part.documents[-1] < documents
+        if index.documents != documents:
+            return index.documents < documents and part.prefix == "train"  # of a split
+        return len(index.shuffle_idx) == (index.epochs * tokens - 1) // index.seq_len
 
     def __len__(self) -> int:
         return self.samples
@@ -210,10 +209,15 @@ class SequenceReader:
         turn = operator.index(turn)
         if not 0 <= turn < self.samples:
             raise IndexError(f"turn {turn} of a schedule of {self.samples}")
-        row = int(self.index.shuffle_idx[turn])
-        (first, begin), (last, end) = self.index.sample_idx[row : row + 2].tolist()
+        part, own_turn = self.order.locate(turn)
+        index = part.schedule
+        row = int(index.shuffle_idx[own_turn])
+        (first, begin), (last, end) = index.sample_idx[row : row + 2].tolist()
         found, left = [], self.seq_len + 1
-        for position, document in enumerate(self.index.doc_idx[first : last + 1].tolist(), first):
+        for position, own in enumerate(index.doc_idx[first : last + 1].tolist(), first):
+            if not 0 <= own < index.documents:
+                break
+            document = own if part.documents is None else int(part.documents[own])
             if not 0 <= document < self.starts[-1]:
                 break
             shard, sequence = self.place(document)

@@ -21,32 +21,31 @@ from redpajama_pipe import schema, storage
 from redpajama_pipe.errors import InputError, ManifestError
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.loader import SequenceReader
-from redpajama_pipe.tokens.schedule import Schedule, index_names
+from redpajama_pipe.tokens.order import Order, Part
+from redpajama_pipe.tokens.schedule import Schedule, index_names, write_array
 
 
-def write_lookup(folder: str | Path, index: Schedule, prefix: str = "train_0") -> list[File]:
-    """Write the two inverse arrays beside a schedule, so that `Lookup` scans nothing.
+def write_lookup(folder: str | Path, order: Order) -> list[File]:
+    """Write two inverse arrays for each part beside an order, so that `Lookup` scans nothing.
 
     Args:
-        folder: of the schedule: path or URL.
-        index: the schedule that `write_schedule` wrote there.
-        prefix: of the arrays' names.
+        folder: of the order: path or URL.
+        order: what `write_order` wrote there.
 
     Returns:
         The files written: 4 bytes a document and epoch, 4 a sequence; 8 where numbers pass 32 bits.
     """
     files = []
-    arrays = (invert_documents(index), invert_turns(index.shuffle_idx))
-    for name, array in zip(_inverse_names(index, prefix), arrays, strict=True):
-        with storage.create(storage.join(str(folder), name)) as file:
-            np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
-        files.append(File(name, file.size, file.hexdigest()))
+    for number, part in enumerate(order.parts):
+        positions, turns = _inverse_names(part)
+        files.append(write_array(folder, positions, invert_documents(part.schedule)))
+        files.append(write_array(folder, turns, invert_part(order, number)))
     return files
 
 
-def _inverse_names(index: Schedule, prefix: str = "train_0") -> list[str]:
-    stem = index_names(index, prefix)["doc_idx"].removesuffix("doc_idx.npy")
-    return [f"{stem}{part}.npy" for part in ("position_idx", "turn_idx")]
+def _inverse_names(part: Part) -> list[str]:
+    stem = index_names(part.schedule, part.prefix)["doc_idx"].removesuffix("doc_idx.npy")
+    return [f"{stem}{name}.npy" for name in ("position_idx", "turn_idx")]
 
 
 class Visit(NamedTuple):
@@ -63,8 +62,11 @@ class Lookup:
     def __init__(self, reader: SequenceReader) -> None:
         """Map the inverse arrays where they are."""
         self._reader = reader
-        paths = [Path(reader.schedule) / name for name in _inverse_names(reader.index)]
-        self._maps = [np.load(path, mmap_mode="r") for path in paths] if all(map(Path.exists, paths)) else None
+        self._maps: list[list[NDArray[Any]] | None] = []
+        for part in reader.order.parts:
+            paths = [Path(reader.schedule) / name for name in _inverse_names(part)]
+            found = all(map(Path.exists, paths))
+            self._maps.append([np.load(path, mmap_mode="r") for path in paths] if found else None)
 
     def visits(self, documents: Sequence[int]) -> dict[int, list[Visit]]:
         """Return all that training reads of some documents, in the order of the turns.
@@ -75,56 +77,82 @@ class Lookup:
         Raises:
             ManifestError: the inverse arrays belong to another schedule.
         """
-        spans: list[tuple[int, int, int, int]] = []  # document, sequence, start, end
-        for document, positions in self._positions(sorted(set(documents))):
-            shard, sequence = self._reader.place(document)
-            size = int(self._reader.shard(shard).sizes[sequence])
-            for position in positions:
-                spans += ((document, *span) for span in self._spans(position, size))
-        turns = self._turns([span[1] for span in spans])
         found: dict[int, list[Visit]] = {document: [] for document in documents}
-        for document, sequence, start, end in spans:
-            if turns[sequence] < self._reader.samples:
-                found[document].append(Visit(turns[sequence], start, end))
+        for number, part in enumerate(self._reader.order.parts):
+            own = _own_numbers(part, sorted(found))
+            spans: list[tuple[int, int, int, int]] = []  # document, sequence, start, end
+            for own_document, positions in self._positions(number, sorted(own)):
+                document = own[own_document]
+                shard, sequence = self._reader.place(document)
+                size = int(self._reader.shard(shard).sizes[sequence])
+                for position in positions:
+                    spans += ((document, *span) for span in read_spans(part.schedule, position, size))
+            turns = self._turns(number, [span[1] for span in spans])
+            for document, sequence, start, end in spans:
+                if turns[sequence] < self._reader.samples:
+                    found[document].append(Visit(turns[sequence], start, end))
         return {document: sorted(visits) for document, visits in found.items()}
 
-    def _spans(self, position: int, size: int) -> Iterator[tuple[int, int, int]]:
-        """Yield the sequences that read one place of the stream, and which tokens of the document they read."""
-        borders = self._reader.index.sample_idx
-        last = len(borders) - 1
-        sequence = bisect_right(range(last + 1), (position, 0), key=lambda row: tuple(borders[row].tolist())) - 1
-        while sequence < last:
-            (first, start), (next_position, end) = borders[sequence : sequence + 2].tolist()
-            if first > position:
-                return
-            begin = start if first == position else 0
-            stop = end if next_position == position else size
-            if begin < stop:
-                yield sequence, begin, stop
-            sequence += 1
-
-    def _positions(self, documents: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-        doc_idx = self._reader.index.doc_idx
-        if self._maps is None:
-            which, places = _find(doc_idx, documents, len(documents) * self._reader.index.epochs)
+    def _positions(self, number: int, documents: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """Yield the positions in a part's doc_idx of each of its documents; these are counted in the part."""
+        index, maps = self._reader.order.parts[number].schedule, self._maps[number]
+        if maps is None:
+            which, places = _find(index.doc_idx, documents, len(documents) * index.epochs)
             yield from ((document, places[which == at].tolist()) for at, document in enumerate(documents))
             return
         for document in documents:
-            positions = self._maps[0][document]
-            if not (doc_idx[positions] == document).all():
+            positions = maps[0][document]
+            if not (index.doc_idx[positions] == document).all():
                 raise ManifestError(_STALE.format(self._reader.schedule))
             yield document, positions.tolist()
 
-    def _turns(self, sequences: Sequence[int]) -> dict[int, int]:
-        shuffle_idx = self._reader.index.shuffle_idx
+    def _turns(self, number: int, sequences: Sequence[int]) -> dict[int, int]:
+        """Return the turn that reads each of some sequences of a part; len(order) or more where none does."""
+        order = self._reader.order
+        shuffle_idx, maps = order.parts[number].schedule.shuffle_idx, self._maps[number]
         wanted = sorted(set(sequences))
-        if self._maps is None:
+        if maps is None:
             which, places = _find(shuffle_idx, wanted, len(wanted))
+            when = order.turns(number)
+            if when is not None:
+                places = np.append(when, len(order))[np.minimum(places, len(when))]
             return {wanted[at]: turn for at, turn in zip(which.tolist(), places.tolist(), strict=True)}
-        turns = self._maps[1][wanted].tolist()
-        if not np.array_equal(shuffle_idx[turns], wanted):
-            raise ManifestError(_STALE.format(self._reader.schedule))
-        return dict(zip(wanted, turns, strict=True))
+        turns = dict(zip(wanted, maps[1][wanted].tolist(), strict=True))
+        for sequence, turn in turns.items():
+            if order.dataset_index is not None and turn >= len(order):
+                continue  # of a blend, and not read
+            part, own_turn = order.locate(turn)
+            if part is not order.parts[number] or shuffle_idx[own_turn] != sequence:
+                raise ManifestError(_STALE.format(self._reader.schedule))
+        return turns
+
+
+def _own_numbers(part: Part, documents: Sequence[int]) -> dict[int, int]:
+    """Return those of some documents, ascending, that a part has: by their number in it."""
+    if part.documents is None:
+        return {document: document for document in documents if 0 <= document < part.schedule.documents}
+    places = np.searchsorted(part.documents, documents)
+    return {
+        place: document
+        for place, document in zip(places.tolist(), documents, strict=True)
+        if place < len(part.documents) and part.documents[place] == document
+    }
+
+
+def read_spans(index: Schedule, position: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the sequences that read one place of the stream, and which tokens of the document there they read."""
+    borders = index.sample_idx
+    last = len(borders) - 1
+    sequence = bisect_right(range(last + 1), (position, 0), key=lambda row: tuple(borders[row].tolist())) - 1
+    while sequence < last:
+        (first, start), (next_position, end) = borders[sequence : sequence + 2].tolist()
+        if first > position:
+            return
+        begin = start if first == position else 0
+        stop = end if next_position == position else size
+        if begin < stop:
+            yield sequence, begin, stop
+        sequence += 1
 
 
 _STALE = "the inverse arrays in {} belong to another schedule; run schedule again"
@@ -204,10 +232,20 @@ def invert_turns(shuffle_idx: NDArray[Any]) -> NDArray[Any]:
     return turns
 
 
+def invert_part(order: Order, number: int) -> NDArray[Any]:
+    """Return the turn at which each sequence of a part is read; of a blend, len(order) where none reads it."""
+    shuffle_idx = order.parts[number].schedule.shuffle_idx
+    when = order.turns(number)
+    if when is None:
+        return invert_turns(shuffle_idx)
+    turns = np.full(len(shuffle_idx), len(order), np.uint32 if len(order) <= np.iinfo(np.uint32).max else np.int64)
+    turns[shuffle_idx[: len(when)]] = when
+    return turns
+
+
 def invert_documents(index: Schedule) -> NDArray[Any]:
     """Return (documents, epochs) the positions of each document in doc_idx, ascending."""
-    documents = len(index.doc_idx) // index.epochs
     dtype = np.int32 if len(index.doc_idx) <= np.iinfo(np.int32).max else np.int64
-    positions = np.empty((documents, index.epochs), dtype)
-    _invert_repeated(index.doc_idx, np.zeros(documents, np.int32), positions)
+    positions = np.empty((index.documents, index.epochs), dtype)
+    _invert_repeated(index.doc_idx, np.zeros(index.documents, np.int32), positions)
     return positions

@@ -5,14 +5,15 @@ sequences. Everything follows from the documents' lengths and the seed. Memory: 
 sequence.
 
 Source: EleutherAI/gpt-neox, megatron/data/gpt2_dataset.py (_build_index_mappings) and helpers.cpp (build_sample_idx);
-sequential_epochs: NVIDIA/Megatron-LM, megatron/data/gpt_dataset.py, separate_last_epoch.
+mode megatron: NVIDIA/Megatron-LM, megatron/core/datasets/gpt_dataset.py (_build_document_sample_shuffle_indices).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,9 +26,11 @@ from numpy.typing import NDArray
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError, RecipeError
 from redpajama_pipe.storage import File
+from redpajama_pipe.tokens.shuffle import LegacyShuffler
 
-Mode = Literal["joint_shuffle", "sequential_epochs"]
+Mode = Literal["joint_shuffle", "megatron", "sequential_epochs"]
 PARTS = ("doc_idx", "sample_idx", "shuffle_idx")
+BLOCK = 512  # lengths read ahead
 
 
 class Sequences(Protocol):
@@ -45,13 +48,14 @@ class Schedule:
     Attributes:
         doc_idx: (epochs * documents,) int32, the document at each position of the stream.
         sample_idx: (sequences + 1, 2) position in doc_idx and token offset at which each sequence begins; int32, or
-            int64 where the array has 2**31 - 1 entries or more.
+            int64, see `_sample_dtype`.
         shuffle_idx: (sequences,) the sequence that is read at each turn; uint32, or int64 from 2**32 - 2 on.
         seq_len: predicted tokens a sequence.
         num_samples: how many sequences were asked for.
         seed: of the shuffle.
         mode: see `build_index`.
         epochs: how many whole epochs the stream holds.
+        separated: the last of them is shuffled by itself and read last.
     """
 
     doc_idx: NDArray[np.int32]
@@ -62,10 +66,16 @@ class Schedule:
     seed: int
     mode: Mode
     epochs: int
+    separated: bool = False
 
     def __len__(self) -> int:
-        """How many sequences can be read: one less than there are, as in GPT-NeoX."""
-        return len(self.shuffle_idx) - 1
+        """How many sequences can be read: in GPT-NeoX one less than there are, in Megatron all."""
+        return len(self.shuffle_idx) - unread_sequences(self.mode)
+
+    @property
+    def documents(self) -> int:
+        """How many documents an epoch has."""
+        return len(self.doc_idx) // self.epochs
 
 
 @dataclass(frozen=True)
@@ -109,50 +119,81 @@ def plan_steps(epochs: float, tokens: int, seq_len: int, batch_size: int) -> Pla
     return Plan(steps, steps * batch_size, steps * batch_size + 1)
 
 
+def unread_sequences(mode: Mode) -> int:
+    """Return how many of the sequences there are can never be read: GPT-NeoX's dataset loses one."""
+    return 0 if mode == "megatron" else 1
+
+
+def count_epochs(tokens: int, seq_len: int, num_samples: int) -> int:
+    """Return the least number of whole epochs that hold so many sequences."""
+    return max(1, -(-(num_samples * seq_len + 1) // tokens))
+
+
 def build_index(
-    sizes: NDArray[np.int32], seq_len: int, num_samples: int, seed: int, mode: Mode = "joint_shuffle"
+    sizes: NDArray[np.int32],
+    seq_len: int,
+    num_samples: int,
+    seed: int,
+    mode: Mode = "joint_shuffle",
+    separate_below: float = 0.8,
 ) -> Schedule:
     """Build a schedule of at least `num_samples` sequences.
 
     `joint_shuffle` is GPT-NeoX's: as many whole epochs as it takes, shuffled as one. A run of 1.5 epochs is two epochs
     shuffled together and cut short: some documents are read twice before others are read once, or never are.
-    `sequential_epochs` shuffles the last epoch by itself and reads it after the others: every document is read once
-    before half of them are read again. Megatron-LM does so when the last epoch is less than 80 % used; here always.
-    The epochs before the last are shuffled together, there and here.
+    `megatron` is Megatron-LM's: when less than `separate_below` of the last epoch is used, that epoch is shuffled by
+    itself and read after the others, so that every document is read before one comes back; otherwise as joint_shuffle.
+    `sequential_epochs` always shuffles the last epoch by itself. The epochs before the last are shuffled together in
+    every mode.
 
     Args:
         sizes: (documents,) tokens in each; every sequence of the shards is a document.
         seq_len: predicted tokens a sequence; each has one id more, which the next one begins with.
         num_samples: sequences wanted; another number gives another order of everything.
         seed: of NumPy's RandomState (MT19937).
+        separate_below: 0.8 in NVIDIA/Megatron-LM, 0.95 in bigscience-workshop/Megatron-DeepSpeed
+            (megatron/data/gpt_dataset.py, cutoff_last_epoch); read in mode megatron alone.
 
     Raises:
-        InputError: there are too few tokens for one sequence.
+        InputError: there are too few tokens for one sequence, or more documents than int32 counts.
     """
     tokens = int(sizes.sum(dtype=np.int64))
     if tokens <= seq_len or num_samples < 1:
         raise InputError(f"{tokens} tokens do not make {num_samples} sequences of {seq_len}")
-    epochs = max(1, -(-(num_samples * seq_len + 1) // tokens))
+    if len(sizes) > np.iinfo(np.int32).max:
+        raise InputError(f"{len(sizes):,} documents: doc_idx is int32, so a schedule has at most {2**31 - 1:,}")
+    epochs = count_epochs(tokens, seq_len, num_samples)
     sequences = (epochs * tokens - 1) // seq_len
-    generator = np.random.RandomState(seed)  # the published order rests on the legacy generator
-    separate = mode == "sequential_epochs" and epochs > 1
-    groups = (epochs - 1, 1) if separate else (epochs,)
-    streams = [np.tile(np.arange(len(sizes), dtype=np.int32), group) for group in groups]
-    for stream in streams:
-        generator.shuffle(stream)
-    doc_idx = np.concatenate(streams) if separate else streams[0]
-    sample_idx = np.zeros((sequences + 1, 2), _sample_dtype(sequences))
-    _fill_sample_idx(sizes, doc_idx, seq_len, sample_idx)
+    border = ((epochs - 1) * tokens - 1) // seq_len  # whole sequences before the last epoch
+    used, whole = num_samples - border, (tokens - 1) // seq_len
+    separate = mode == "sequential_epochs" or (mode == "megatron" and used < int(separate_below * whole))
+    separate = separate and epochs > 1
+    generator = LegacyShuffler(seed)  # one for all: each shuffle goes on where the last one stopped
+    doc_idx = np.empty(epochs * len(sizes), np.int32)
+    doc_idx.reshape(epochs, -1)[:] = np.arange(len(sizes), dtype=np.int32)
+    _shuffle(generator, doc_idx, (epochs - 1) * len(sizes) if separate else 0)
+    sample_idx = np.zeros((sequences + 1, 2), _sample_dtype(sequences, len(doc_idx), mode))
+    _fill_sample_idx(sizes, doc_idx, seq_len, sample_idx, np.empty(BLOCK, np.int32))
     shuffle_idx = np.arange(sequences, dtype=_shuffle_dtype(sequences))
-    border = ((epochs - 1) * tokens - 1) // seq_len if separate else sequences
-    generator.shuffle(shuffle_idx[:border])
-    if separate:
-        generator.shuffle(shuffle_idx[border:])
-    return Schedule(doc_idx, sample_idx, shuffle_idx, seq_len, num_samples, seed, mode, epochs)
+    _shuffle(generator, shuffle_idx, border if separate else 0)
+    return Schedule(doc_idx, sample_idx, shuffle_idx, seq_len, num_samples, seed, mode, epochs, separate)
 
 
-def _sample_dtype(sequences: int) -> np.dtype[Any]:
-    return np.dtype("<i4") if 2 * (sequences + 1) < np.iinfo(np.int32).max else np.dtype("<i8")
+def _shuffle(generator: LegacyShuffler, items: NDArray[Any], border: int) -> None:
+    """Shuffle what lies before the border, then the rest."""
+    generator.shuffle(items[:border])
+    generator.shuffle(items[border:])
+
+
+def _sample_dtype(sequences: int, positions: int, mode: Mode) -> np.dtype[Any]:
+    """Choose int32 or int64 as the published tools do, and int64 where positions in doc_idx would overflow.
+
+    GPT-NeoX looks at the number of entries alone. So many short documents that doc_idx passes 2**31 positions while
+    sample_idx stays smaller overflow there: the positions turn negative. Megatron-Core looks at the positions.
+    """
+    limit = np.iinfo(np.int32).max
+    small = positions <= limit and (mode == "megatron" or 2 * (sequences + 1) < limit)
+    return np.dtype("<i4") if small else np.dtype("<i8")
 
 
 def _shuffle_dtype(sequences: int) -> np.dtype[Any]:
@@ -161,15 +202,24 @@ def _shuffle_dtype(sequences: int) -> np.dtype[Any]:
 
 @njit(cache=True, nogil=True)
 def _fill_sample_idx(
-    sizes: NDArray[np.int32], doc_idx: NDArray[np.int32], seq_len: int, sample_idx: NDArray[Any]
+    sizes: NDArray[np.int32],
+    doc_idx: NDArray[np.int32],
+    seq_len: int,
+    sample_idx: NDArray[Any],
+    lengths: NDArray[np.int32],
 ) -> None:
-    position = 0
+    # lengths: those of a block of positions, read ahead: the memory serves many random reads at a time
+    position = first = end = 0
     offset = 0
     for row in range(1, len(sample_idx)):
         # seq_len + 1 ids are taken, and the last one is given back: the next sequence begins with it.
         need = seq_len + 1
         while need > 0:
-            left = sizes[doc_idx[position]] - offset
+            if position == end:
+                first, end = end, min(end + len(lengths), len(doc_idx))
+                for at in range(first, end):
+                    lengths[at - first] = sizes[doc_idx[at]]
+            left = lengths[position - first] - offset
             if left >= need:
                 offset += need - 1
                 need = 0
@@ -211,69 +261,6 @@ def sample(schedule: Schedule, dataset: Sequences, turn: int) -> NDArray[np.int6
     return ids
 
 
-@dataclass(frozen=True)
-class Exposure:
-    """How much of each document some turns read.
-
-    A sequence reads its seq_len inputs; the one id more is the next sequence's first input. So no token is counted
-    twice in one pass, and all counts add up to turns * seq_len.
-
-    Attributes:
-        tokens: (documents,) int64, tokens read as inputs, repetitions counted.
-        first_token: (documents,) int64, how often the document's first token was an input.
-        times: (documents,) tokens / size: 1.5 is one and a half readings; NaN for a document without tokens.
-    """
-
-    tokens: NDArray[np.int64]
-    first_token: NDArray[np.int64]
-    times: NDArray[np.float64]
-
-
-def exposure(schedule: Schedule, sizes: NDArray[np.int32], turns: int) -> Exposure:
-    """Count what the first `turns` turns read of each document.
-
-    Raises:
-        IndexError: the schedule has fewer turns.
-    """
-    if not 0 <= turns <= len(schedule):
-        raise IndexError(f"{turns} turns of a schedule of {len(schedule)}")
-    read = np.zeros(len(schedule.shuffle_idx) + 1, np.int64)
-    read[schedule.shuffle_idx[:turns].astype(np.int64) + 1] = 1
-    np.cumsum(read, out=read)  # read[j]: how many of the first j sequences are read
-    tokens, first = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), np.int64)
-    _expose(sizes, schedule.doc_idx, schedule.seq_len, read, tokens, first)
-    times = np.full(len(sizes), np.nan)
-    np.divide(tokens, sizes, out=times, where=sizes > 0)
-    return Exposure(tokens, first, times)
-
-
-@njit(cache=True, nogil=True)
-def _expose(
-    sizes: NDArray[np.int32],
-    doc_idx: NDArray[np.int32],
-    seq_len: int,
-    read: NDArray[np.int64],
-    tokens: NDArray[np.int64],
-    first: NDArray[np.int64],
-) -> None:
-    sequences = len(read) - 1
-    at = 0  # of the stream of all documents
-    before = 0  # tokens read in front of it
-    for position in range(len(doc_idx)):
-        document = doc_idx[position]
-        size = sizes[document]
-        own = at // seq_len
-        if size > 0 and own < sequences:
-            first[document] += read[own + 1] - read[own]
-        at += size
-        row = min(at // seq_len, sequences)
-        after = read[row] * seq_len
-        if row < sequences:
-            after += (read[row + 1] - read[row]) * (at - row * seq_len)
-        tokens[document] += after - before
-        before = after
-
-
 def index_names(schedule: Schedule, prefix: str = "train_0") -> dict[str, str]:
     """Name the three files as GPT-NeoX does."""
     stem = f"{prefix}_indexmap_{schedule.num_samples}ns_{schedule.seq_len}sl_{schedule.seed}s"
@@ -294,24 +281,44 @@ def write_schedule(
     Returns:
         The files written, schedule.json last.
     """
+    described, files = write_index(folder, schedule, prefix)
+    return [*files, write_description(folder, {**(extra or {}), **described})]
+
+
+def write_index(folder: str | Path, schedule: Schedule, prefix: str) -> tuple[dict[str, Any], list[File]]:
+    """Write the three arrays; returns what schedule.json is to say of them, and the files."""
     names = index_names(schedule, prefix)
-    files = []
-    for part in PARTS:
-        with storage.create(storage.join(str(folder), names[part])) as file:
-            np.lib.format.write_array(file, getattr(schedule, part), version=(1, 0), allow_pickle=False)
-        files.append(File(names[part], file.size, file.hexdigest()))
+    files = [write_array(folder, names[part], getattr(schedule, part)) for part in PARTS]
     described = {
-        **(extra or {}),
         "seq_len": schedule.seq_len,
         "num_samples": schedule.num_samples,
         "seed": schedule.seed,
         "mode": schedule.mode,
         "epochs_in_stream": schedule.epochs,
         "turns": len(schedule),
-        "files": {part: {"name": file.path, "sha256": file.sha256} for part, file in zip(PARTS, files, strict=True)},
+        "files": {part: name_file(file) for part, file in zip(PARTS, files, strict=True)},
     }
+    if schedule.mode == "megatron":
+        described["last_epoch_separated"] = schedule.separated
+    return described, files
+
+
+def write_array(folder: str | Path, name: str, array: NDArray[Any]) -> File:
+    """Write one array as np.save does."""
+    with storage.create(storage.join(str(folder), name)) as file:
+        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    return File(name, file.size, file.hexdigest())
+
+
+def write_description(folder: str | Path, described: Mapping[str, Any]) -> File:
+    """Write schedule.json."""
     text = json.dumps(described, indent=1, sort_keys=True) + "\n"
-    return [*files, storage.write_bytes(storage.join(str(folder), "schedule.json"), text.encode())]
+    return storage.write_bytes(storage.join(str(folder), "schedule.json"), text.encode())
+
+
+def name_file(file: File) -> dict[str, str]:
+    """Return how schedule.json names a file."""
+    return {"name": file.path, "sha256": file.sha256}
 
 
 def read_schedule(folder: str | Path) -> Schedule:
@@ -320,14 +327,40 @@ def read_schedule(folder: str | Path) -> Schedule:
     Raises:
         InputError: schedule.json or an array is missing or damaged.
     """
-    folder = Path(folder)
+    with usable(folder):
+        return map_index(folder, read_description(folder))
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """Read schedule.json."""
+    described: dict[str, Any] = json.loads((Path(folder) / "schedule.json").read_text(encoding="utf-8"))
+    return described
+
+
+def map_index(folder: str | Path, described: Mapping[str, Any]) -> Schedule:
+    """Map the three arrays that `write_index` described."""
+    doc_idx, sample_idx, shuffle_idx = (map_array(folder, described, part) for part in PARTS)
+    return Schedule(
+        doc_idx,
+        sample_idx,
+        shuffle_idx,
+        **{key: described[key] for key in ("seq_len", "num_samples", "seed", "mode")},
+        epochs=described["epochs_in_stream"],
+        separated=described.get("last_epoch_separated", described["mode"] == "sequential_epochs"),
+    )
+
+
+def map_array(folder: str | Path, described: Mapping[str, Any], part: str) -> NDArray[Any]:
+    """Map one array that schedule.json names."""
+    mapped = np.load(Path(folder) / described["files"][part]["name"], mmap_mode="r")
+    # a plain array over the same map: reading one value of a numpy.memmap takes several times as long
+    return np.asarray(mapped)
+
+
+@contextmanager
+def usable(folder: str | Path) -> Iterator[None]:
+    """Say in one line that a schedule is missing or damaged."""
     try:
-        described = json.loads((folder / "schedule.json").read_text(encoding="utf-8"))
-        arrays = {part: np.load(folder / described["files"][part]["name"], mmap_mode="r") for part in PARTS}
-        return Schedule(
-            **arrays,
-            **{key: described[key] for key in ("seq_len", "num_samples", "seed", "mode")},
-            epochs=described["epochs_in_stream"],
-        )
+        yield
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError(f"no usable schedule in {folder}: {error}; write it again") from error

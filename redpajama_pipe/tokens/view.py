@@ -94,7 +94,7 @@ def view_step(run: str | Path, step: int, row: int | None = None, epochs: float 
     head = (
         f"step {step:,} of 0 to {reader.steps - 1:,} · {figures.plural(reader.batch_size, 'sequence')} of "
         f"{reader.seq_len:,} tokens · "
-        f"epochs {reader.epochs:g}, {reader.index.mode}"
+        f"epochs {reader.epochs:g}, {reader.order.mode}"
     )
     return "\n".join([*terminal.wrap(head, WIDTH), *(line for each in rows for line in _render(each))]) + "\n"
 

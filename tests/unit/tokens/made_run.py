@@ -16,6 +16,7 @@ from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
 from redpajama_pipe.tokens.indexed import IndexedWriter, ShardedDataset
 from redpajama_pipe.tokens.lookup import write_lookup
+from redpajama_pipe.tokens.order import Order, Part
 from redpajama_pipe.tokens.schedule import Mode, build_index, plan_steps, write_schedule
 
 SOURCES = ("crawl", "pile", "wiki")
@@ -44,6 +45,7 @@ def make_run(
     files: Sequence[File] = (),
     lookup: bool = False,
     rows_per_group: int = 65_536,
+    subsets: Sequence[str | None] = (),
 ) -> Path:
     """Write a run.
 
@@ -51,9 +53,11 @@ def make_run(
         shards: the ids of each document of each shard; a document without ids gets a row in the token map only.
         files: more that tokens/ holds already.
         lookup: write the inverse arrays too.
+        subsets: of the documents, those without ids counted; none where it is empty.
     """
     tokens, schedule = folder / "tokens", folder / "schedule"
-    receipts, found, first = [], list(files), 0
+    receipts: list[dict[str, Any]] = []
+    found, first = list(files), 0
     for number, documents in enumerate(shards):
         name = f"shard-{number:05d}"
         full = [ids for ids in documents if len(ids)]
@@ -69,7 +73,7 @@ def make_run(
             "offset": (np.cumsum(lengths) - lengths).tolist(),
             "length": lengths.tolist(),
             "source": [SOURCES[at % 3] for at in numbers],
-            "subset": [None] * len(documents),
+            "subset": [subsets[at] if subsets else None for at in numbers],
             "language": [LANGUAGES[at % 4] for at in numbers],
             "part": [f"part-{number}"] * len(documents),
             "row": list(range(len(documents))),
@@ -93,7 +97,7 @@ def make_run(
         name = f"{each:g}_epochs"
         extra = {"epochs": each, "steps": plan.steps, "batch_size": batch_size, "samples": plan.samples}
         some = write_schedule(schedule / name, index, {**extra, "shards": names})
-        some += write_lookup(schedule / name, index) if lookup else []
+        some += write_lookup(schedule / name, Order((Part(index),))) if lookup else []
         written += [File(f"{name}/{file.path}", file.bytes, file.sha256) for file in some]
         schedules.append({"epochs": each, "mode": mode, "folder": name, "steps": plan.steps})
     manifest.write(str(schedule), "schedule", {"tokens": packed.hash}, {}, {"schedules": schedules}, written)

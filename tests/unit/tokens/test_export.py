@@ -213,7 +213,7 @@ def test_preshuffled_pieces_are_the_training_order(
     for step in range(reader.steps):
         for j in range(reader.batch_size):
             turn = reader.batch_size * step + j
-            assert whole[turn].tolist() == sample(reader.index, shards, turn).tolist()
+            assert whole[turn].tolist() == sample(reader.order.parts[0].schedule, shards, turn).tolist()
     write(tmp_path / "one", [whole[turn].tolist() for turn in range(len(whole))])
     assert pair(tmp_path / "document") == pair(tmp_path / "one")
 

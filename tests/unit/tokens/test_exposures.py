@@ -153,7 +153,7 @@ def test_joint_shuffle_of_one_and_a_half_epochs_leaves_documents_unread(tmp_path
     ids = [np.full(10, number % 60_000) for number in range(40_000)]
     make_run(tmp_path, [ids], seq_len=100, batch_size=1, epochs=(2 * 0.7244,))
     exposures = Exposures(open_run(tmp_path))
-    assert exposures.reader.index.epochs == 2
+    assert exposures.reader.order.parts[0].schedule.epochs == 2
     times, documents = np.unique(exposures.times_seen, return_counts=True)
     assert times.tolist() == [0, 1, 2]
     assert documents / 40_000 == pytest.approx([0.076, 0.399, 0.525], abs=0.01)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,7 @@ def test_damaged_order_is_refused_and_not_read_as_the_end(run: Path, tmp_path: P
     described = json.loads((folder / "schedule.json").read_text())
     extra = {name: described[name] for name in ("samples", "batch_size", "epochs", "shards")}
     for wrong in (schedule.doc_idx[::-1], np.full_like(schedule.doc_idx, 99), np.full_like(schedule.doc_idx, -1)):
-        write_schedule(tmp_path / "wrong", module.replace(schedule, doc_idx=wrong.copy()), extra)
+        write_schedule(tmp_path / "wrong", replace(schedule, doc_idx=wrong.copy()), extra)
         reader = open_folders(run / "tokens", tmp_path / "wrong")
         with pytest.raises(InputError, match=r"was built for other shards: turn .* is not a sequence"):
             reader.read(range(len(reader)))

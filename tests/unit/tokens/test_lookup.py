@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +8,8 @@ from made_run import made_ids, make_run
 from redpajama_pipe.errors import ManifestError
 from redpajama_pipe.tokens import lookup as module
 from redpajama_pipe.tokens.loader import SequenceReader, open_run
-from redpajama_pipe.tokens.lookup import Lookup, Visit, invert_documents, invert_turns, write_lookup
+from redpajama_pipe.tokens.lookup import Lookup, Visit, invert_documents, invert_turns, read_spans, write_lookup
+from redpajama_pipe.tokens.order import Order, Part
 from redpajama_pipe.tokens.schedule import build_index
 
 SIZES = [5, 3, 9, 1, 7, 30, 2, 2, 1, 64, 8, 11, 4, 4, 20, 6]
@@ -49,15 +49,15 @@ def test_lookup_scans_only_without_the_inverse(reader: SequenceReader, monkeypat
     monkeypatch.setattr(module, "_find", lambda values, *rest: scanned.append(len(values)) or find(values, *rest))
     Lookup(reader).visits([3])
     inverse = any(Path(reader.schedule).glob("*turn_idx.npy"))
-    assert scanned == ([] if inverse else [len(reader.index.doc_idx), len(reader.index.shuffle_idx)])
+    index = reader.order.parts[0].schedule
+    assert scanned == ([] if inverse else [len(index.doc_idx), len(index.shuffle_idx)])
 
 
-def test_a_document_without_tokens_is_never_read(tmp_path: Path) -> None:
+def test_a_document_without_tokens_is_never_read() -> None:
     sizes = np.array([5, 0, 4, 0, 9, 0], np.int32)  # IndexedWriter refuses these; other writers do not
     index = build_index(sizes, 4, 8, 1)
-    lookup = Lookup(SimpleNamespace(index=index, schedule=str(tmp_path)))
     for position, document in enumerate(index.doc_idx[:-6].tolist()):
-        assert bool(list(lookup._spans(position, int(sizes[document])))) == (sizes[document] > 0)
+        assert bool(list(read_spans(index, position, int(sizes[document])))) == (sizes[document] > 0)
 
 
 def test_scan_tells_numbers_with_equal_low_bits_apart() -> None:
@@ -79,7 +79,7 @@ def test_inverse_arrays_undo_the_schedule() -> None:
 
 def test_inverse_is_written_beside_the_schedule_with_its_checksums(tmp_path: Path) -> None:
     index = build_index(np.array(SIZES, np.int32), 4, 100, 3)
-    files = write_lookup(tmp_path, index)
+    files = write_lookup(tmp_path, Order((Part(index),)))
     stem = "train_0_indexmap_100ns_4sl_3s"
     assert [file.path for file in files] == [f"{stem}_position_idx.npy", f"{stem}_turn_idx.npy"]
     assert [(tmp_path / file.path).stat().st_size for file in files] == [file.bytes for file in files]
@@ -89,7 +89,8 @@ def test_inverse_is_written_beside_the_schedule_with_its_checksums(tmp_path: Pat
 @pytest.mark.parametrize("right", ["shuffle_idx", "doc_idx"])
 def test_inverse_of_another_schedule_is_refused(tmp_path: Path, right: str) -> None:
     reader = open_run(make_run(tmp_path, [made_ids(SIZES)], epochs=(1.5,), lookup=True))
-    other = build_index(np.array(SIZES, np.int32), 4, reader.index.num_samples, 77)
-    write_lookup(reader.schedule, replace(other, seed=1234, **{right: getattr(reader.index, right)}))
+    index = reader.order.parts[0].schedule
+    other = build_index(np.array(SIZES, np.int32), 4, index.num_samples, 77)
+    write_lookup(reader.schedule, Order((Part(replace(other, seed=1234, **{right: getattr(index, right)})),)))
     with pytest.raises(ManifestError, match="belong to another schedule"):
         Lookup(reader).visits(range(len(SIZES)))

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from redpajama_pipe.errors import InputError, RecipeError
 from redpajama_pipe.tokens import schedule as module
 from redpajama_pipe.tokens.indexed import IndexedWriter, ShardedDataset
+from redpajama_pipe.tokens.reading_counts import exposure
 from redpajama_pipe.tokens.schedule import (
     Mode,
     Schedule,
     build_index,
-    exposure,
     plan_steps,
     read_schedule,
     sample,
@@ -87,8 +87,12 @@ def test_arrays_have_gpt_neoxs_types() -> None:
     schedule = build_index(SIZES, 4, 9, 1234)
     assert [schedule.doc_idx.dtype, schedule.sample_idx.dtype, schedule.shuffle_idx.dtype] == ["<i4", "<i4", "<u4"]
     limit = 2**30 - 2  # 2 * (sequences + 1) < 2**31 - 1
-    assert module._sample_dtype(limit) == "<i4"
-    assert module._sample_dtype(limit + 1) == "<i8"
+    assert module._sample_dtype(limit, 1, "joint_shuffle") == "<i4"
+    assert module._sample_dtype(limit + 1, 1, "joint_shuffle") == "<i8"
+    assert module._sample_dtype(limit + 1, 1, "megatron") == "<i4"
+    for mode in ("joint_shuffle", "megatron"):  # short documents: few sequences, many positions
+        assert module._sample_dtype(1000, 2**31 - 1, mode) == "<i4"
+        assert module._sample_dtype(1000, 2**31, mode) == "<i8"
     assert module._shuffle_dtype(2**32 - 3) == "<u4"
     assert module._shuffle_dtype(2**32 - 2) == "<i8"
 

@@ -13,10 +13,11 @@ from made_run import LANGUAGES, SOURCES, doc_id, make_run
 from redpajama_pipe import manifest, recipe, schema
 from redpajama_pipe.errors import InputError, ManifestError, SetupError
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.stages import build_schedule
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
 from redpajama_pipe.tokens.encode import Encoder, open_encoder
-from redpajama_pipe.tokens.loader import open_run
+from redpajama_pipe.tokens.loader import SequenceReader, open_run
 from redpajama_pipe.tokens.spec import TokenizerFile, TokenizerSpec
 from redpajama_pipe.tokens.view import find_rows, open_tokenizer, view_step
 
@@ -81,7 +82,20 @@ def run(
 
 
 def test_rows_hold_what_the_loader_reads(run: Path) -> None:
-    reader, folder = open_run(run, 1.5), RunFolder.at(str(run))
+    check(run, open_run(run, 1.5))
+
+
+def test_rows_of_a_blend_hold_what_the_loader_reads(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    asked = recipe.Schedule(seq_len=16, batch_size=3, steps=12, blend={"wiki": 2.0, "crawl": 1.0})
+    folder = RunFolder.at(str(tmp_path / "run"))
+    build_schedule.run(recipe.Recipe("made", (), schedule=asked), folder, quiet=True)
+    check(tmp_path / "run", open_run(tmp_path / "run"))
+    assert "joint_shuffle" in view_step(tmp_path / "run", 11).splitlines()[0]
+
+
+def check(run: Path, reader: SequenceReader) -> None:
+    folder = RunFolder.at(str(run))
     encoder = open_tokenizer(folder)
     full = [number for number, text in enumerate(TEXTS) if text]
     read: dict[int, list[tuple[int, int, int]]] = {}  # document → step, start, end of its inputs
