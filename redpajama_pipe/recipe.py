@@ -53,7 +53,7 @@ class Source:
         allow_failed_files: go on without files that cannot be read as a whole, each one a row in quarantine, up to
             max_quarantined_share of the files; the next run tries them again. Else they stop the run, after the others.
         wiki_date: wikipedia: download the dumps of this date, such as 20240101, before anything is read, or those that
-            were finished last, `latest`; `paths` is then the one local folder where they are kept. Empty: download none.
+            were finished last, `latest`; `paths` is then the one local folder to keep them in. Empty: download none.
         languages: wikipedia: of which Wikipedias, by the codes of their languages.
         dump_mirror: wikipedia: the server to download from.
     """
@@ -217,6 +217,9 @@ class Dedup:
         max_component: the run stops when more documents than this hang together.
         max_bucket: the run stops when more documents than this share one band.
         max_dropped_share: the run stops when a source loses more of its documents to deduplication.
+        against: earlier runs, or their dedup_index/: a document that equals one of theirs, or is a verified
+            near-duplicate of it, is dropped, and theirs stays. They are only read.
+        write_index: write dedup_index/ of the documents that stay, for later runs. With `against`, of the new ones.
     """
 
     exact: bool = True
@@ -230,12 +233,81 @@ class Dedup:
     max_component: int = 100_000
     max_bucket: int = 1_000_000
     max_dropped_share: float = 0.9
+    against: tuple[str, ...] = ()
+    write_index: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.threshold <= 1.0:
             raise RecipeError(f"dedup.threshold is {self.threshold:g}; it must be above 0 and at most 1")
         if self.component_bytes < 0:
             raise RecipeError(f"dedup.component_bytes is {self.component_bytes}; 0 puts all shingles into files")
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A set of examples that models are evaluated on.
+
+    Attributes:
+        name: in the rule `contaminated.NAME`.
+        paths: files or glob patterns: .jsonl, .json, .csv, .tsv, .txt (a line an example), also .gz, .zst, .bz2.
+        fields: which make the text of an example, joined; dots descend. Empty: every string in it.
+        id_field: names an example in receipts; empty: its number in the set, from 0.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    fields: tuple[str, ...] = ()
+    id_field: str = ""
+
+
+@dataclass(frozen=True)
+class Decontaminate:
+    """What is done about documents that hold examples of evaluation sets; docs/decontamination.md.
+
+    Attributes:
+        sets: what is looked for; empty: the stage does nothing.
+        mode: `ngram`: n-grams of the words that deduplication uses; `gpt3`: Brown et al. 2020, appendix C; `dolma`:
+            whole lines.
+        n: words in an n-gram; dolma: the least tokens in a line. With gpt3, 0: for each set the 5th percentile of the
+            words of its examples, from 8 to 13.
+        min_words: ngram: an example shorter than n is looked for as a whole when it has so many words; 8 as the least n
+            of Brown et al. 2020. Shorter ones are counted, and not looked for.
+        min_overlap: different n-grams that a document must share with one example, or all where it has fewer.
+        action: `drop` the document, or `cut` what matches. Empty: cut with gpt3, else drop.
+        window: gpt3: characters that are cut before and after an n-gram.
+        min_piece: gpt3: shorter pieces between cuts are cut too, in characters.
+        max_pieces: gpt3: a document that falls into more is dropped.
+        max_documents: gpt3: n-grams in more documents are common phrases and are passed over.
+        max_dropped_share: the run stops when a source loses more of its documents.
+    """
+
+    sets: tuple[EvaluationSet, ...] = ()
+    mode: Literal["ngram", "gpt3", "dolma"] = "ngram"
+    n: int = 13
+    min_words: int = 8
+    min_overlap: int = 1
+    action: Literal["", "drop", "cut"] = ""
+    window: int = 200
+    min_piece: int = 200
+    max_pieces: int = 10
+    max_documents: int = 10
+    max_dropped_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.action:
+            object.__setattr__(self, "action", "cut" if self.mode == "gpt3" else "drop")
+        if not (0 if self.mode == "gpt3" else 1) <= self.n <= 63:
+            raise RecipeError(f"decontaminate.n is {self.n}; give 1 to 63, or with mode gpt3 0 to choose it for each set")
+        for name in ("min_words", "min_overlap"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"decontaminate.{name} is {getattr(self, name)}; give 1 or more")
+        for name in ("window", "min_piece", "max_pieces", "max_documents"):
+            if getattr(self, name) < 0:
+                raise RecipeError(f"decontaminate.{name} is {getattr(self, name)}; give 0 or more")
+        names = [chosen.name for chosen in self.sets]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise RecipeError(f"decontaminate: two sets are called {repeated[0]!r}; names must differ")
 
 
 @dataclass(frozen=True)
@@ -272,6 +344,8 @@ class Schedule:
         steps: instead of epochs: optimiser steps, for which as many epochs are shuffled as GPT-NeoX would.
         mode: `joint_shuffle` (GPT-NeoX, Pythia), `megatron` (Megatron-LM: the last epoch by itself when little of it is
             used) or `sequential_epochs` (the last epoch always by itself).
+        packing: `concat` (GPT-NeoX: documents one after the other, cut where a sequence ends), `best_fit` (no document
+            that fits is cut; padding) or `document` (one document a sequence; padding); see tokens/packing.py.
         separate_below: mode megatron: how much of the last epoch must be used for it to be shuffled with the others;
             0.8 in NVIDIA/Megatron-LM, 0.95 in bigscience-workshop/Megatron-DeepSpeed.
         split: weights of train, valid and test, such as `969,30,1`: the first documents are scheduled, the others
@@ -286,6 +360,7 @@ class Schedule:
     epochs: tuple[float, ...] | None = None
     steps: int | None = None
     mode: Literal["joint_shuffle", "megatron", "sequential_epochs"] = "joint_shuffle"
+    packing: Literal["concat", "best_fit", "document"] = "concat"
     separate_below: float = 0.8
     split: str = ""
     blend: Mapping[str, float] = field(default_factory=dict)
@@ -405,6 +480,7 @@ class Recipe:
     annotate: Annotate = field(default_factory=Annotate)
     filter: Filter = field(default_factory=Filter)
     dedup: Dedup = field(default_factory=Dedup)
+    decontaminate: Decontaminate = field(default_factory=Decontaminate)
     tokenize: Tokenize = field(default_factory=Tokenize)
     schedule: Schedule = field(default_factory=Schedule)
     quality: Quality = field(default_factory=Quality)
@@ -430,7 +506,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     tree = json.loads(json.dumps(catalog.load("conf", name)))  # a deep copy of plain values
     for override in overrides:
-        _override(tree, override)
+        apply_override(tree, override)
     variables = {str(key): str(value) for key, value in (tree.get("vars") or {}).items()}
     recipe = from_tree(_substitute(tree, variables), name)
     names = [source.name for source in recipe.sources]
@@ -467,7 +543,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Change a tree of plain values by one `key=value`; keys are dotted, a list's items go by their `name`.
+
+    Raises:
+        RecipeError: it is not of that form, or the key leads nowhere.
+    """
     key, equals, text = override.partition("=")
     if not equals:
         raise RecipeError(f"--set {override!r}: write key=value, such as dedup.threshold=0.9")

@@ -24,19 +24,19 @@ _LABEL = b"__label__"
 _END_OF_LINE = b"</s>"
 _SPACE = 2  # text.characters.SPACE
 _FNV_START, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
+_MEMO = 1 << 15  # unknown words of a batch that are remembered with their rows, 16 bytes and 8 rows of each
 _WINDOW = 256  # bytes of a word that are looked at together
-_ALL, _HALF = np.uint64(2**64 - 1), np.uint64(32)
+_ALL, _LOW, _HALF = np.uint64(2**64 - 1), np.uint64(2**32 - 1), np.uint64(32)
 
 
 class Lookup(NamedTuple):
     """Which rows of the input matrix a word stands for.
 
     Attributes:
-        slots: open-addressed table, a power of two: a word's index, or -1.
+        slots: open-addressed table, a power of two: a word's hash in the upper half, its index + 1 in the lower, or 0.
         spelling: the words' bytes, end to end.
-        spelling_at: (words + 1,) where each begins.
+        places: (words + 1, 2) where each word's spelling and rows begin.
         rows: the rows of every known word: its own, then those of the runs of characters in it.
-        rows_at: (words + 1,) where each word's begin.
         run_rows: (buckets,) the row of each hash of a run of characters; -1: it was pruned.
         run_known: (buckets / 8 and one,) a bit for each that was not: 250 kB, which stay near the core when the 8 MB
             of `run_rows` do not. Of the runs in text, one in eight is known.
@@ -44,11 +44,10 @@ class Lookup(NamedTuple):
         longest: of the longest.
     """
 
-    slots: NDArray[np.int32]
+    slots: NDArray[np.uint64]
     spelling: NDArray[np.uint8]
-    spelling_at: NDArray[np.int64]
+    places: NDArray[np.int64]
     rows: NDArray[np.int32]
-    rows_at: NDArray[np.int64]
     run_rows: NDArray[np.int32]
     run_known: NDArray[np.uint8]
     shortest: int
@@ -123,9 +122,11 @@ def _huffman(counts: list[int]) -> NDArray[np.int32]:
 def _lookup(words: list[bytes], run_rows: NDArray[np.int32], shortest: int, longest: int) -> Lookup:
     data = np.frombuffer(b"".join(words), np.uint8)
     at = np.concatenate([[0], np.cumsum([len(word) for word in words])]).astype(np.int64)
+    places = np.zeros((len(words) + 1, 2), np.int64)
+    places[:, 0] = at
     run_known = np.packbits(run_rows >= 0, bitorder="little")
-    slots = np.full(1 << (4 * len(words)).bit_length(), -1, np.int32)
-    _fill(slots, data, at)
+    slots = np.zeros(1 << (2 * (len(words) + _MEMO)).bit_length(), np.uint64)
+    _fill(slots, data, places)
     rows: list[NDArray[np.int32]] = []
     room = np.empty(1 + longest * (max(map(len, words), default=0) + 2), np.int32)
     for index, word in enumerate(words):
@@ -134,9 +135,9 @@ def _lookup(words: list[bytes], run_rows: NDArray[np.int32], shortest: int, long
             start, end = at[index], at[index + 1]
             count = _run_rows(data, start, end, start - 1, end + 1, run_rows, run_known, shortest, longest, room[1:])
         rows.append(room[: 1 + count].copy())
-    rows_at = np.concatenate([[0], np.cumsum([len(found) for found in rows])]).astype(np.int64)
+    places[1:, 1] = np.cumsum([len(found) for found in rows])
     known_rows = np.concatenate(rows) if rows else np.zeros(0, np.int32)
-    return Lookup(slots, data, at, known_rows, rows_at, run_rows, run_known, shortest, longest)
+    return Lookup(slots, data, places, known_rows, run_rows, run_known, shortest, longest)
 
 
 @njit(cache=True, nogil=True)
@@ -154,17 +155,19 @@ def _hash(data: NDArray[np.uint8]) -> np.uint32:
 
 
 @njit(cache=True, nogil=True)
-def _fill(slots: NDArray[np.int32], spelling: NDArray[np.uint8], at: NDArray[np.int64]) -> None:
-    for index in range(len(at) - 1):
-        start, end = at[index], at[index + 1]
-        slots[_find(slots, spelling, at, spelling, start, end, _hash(spelling[start:end]))] = index
+def _fill(slots: NDArray[np.uint64], spelling: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
+    for index in range(len(places) - 1):
+        start, end = places[index, 0], places[index + 1, 0]
+        word_hash = _hash(spelling[start:end])
+        slot = _find(slots, spelling, places, spelling, start, end, word_hash)
+        slots[slot] = np.uint64(word_hash) << _HALF | np.uint64(index + 1)
 
 
 @njit(cache=True, nogil=True)
 def _find(
-    slots: NDArray[np.int32],
+    slots: NDArray[np.uint64],
     spelling: NDArray[np.uint8],
-    spelling_at: NDArray[np.int64],
+    places: NDArray[np.int64],
     data: NDArray[np.uint8],
     start: int,
     end: int,
@@ -172,12 +175,16 @@ def _find(
 ) -> np.int64:
     """Return the slot that holds the word data[start:end], or the empty one where it belongs."""
     slot = np.int64(word_hash) & (len(slots) - 1)
-    while slots[slot] >= 0:
-        at = spelling_at[slots[slot]]
-        if _same(data, start, end - start, spelling, at, spelling_at[slots[slot] + 1] - at):
-            break
+    while True:
+        held = slots[slot]
+        if held == np.uint64(0):
+            return slot
+        if held >> _HALF == np.uint64(word_hash):
+            index = int(held & _LOW) - 1
+            at = places[index, 0]
+            if _same(data, start, end - start, spelling, at, places[index + 1, 0] - at):
+                return slot
         slot = (slot + 1) & (len(slots) - 1)
-    return slot
 
 
 @njit(cache=True, nogil=True)
@@ -219,6 +226,11 @@ def _run_rows(
     buckets = np.uint64(len(run_rows))
     inverse = _ALL // buckets + np.uint64(1)
     count = 0
+    any_byte = np.uint8(0)
+    for at in range(max(first, start), min(last + longest - 1, end)):
+        any_byte |= data[at]
+    if any_byte < 0x80 and shortest == 2 and longest == 4:
+        return _ascii_run_rows(data, start, end, first, last, run_rows, run_known, buckets, inverse, out)
     for begin in range(first, last):
         if start <= begin < end and data[begin] & 0xC0 == 0x80:
             continue
@@ -242,6 +254,38 @@ def _run_rows(
             if run_known[bucket >> 3] >> (bucket & 7) & 1:
                 out[count] = run_rows[bucket]
                 count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _ascii_run_rows(
+    data: NDArray[np.uint8],
+    start: int,
+    end: int,
+    first: int,
+    last: int,
+    run_rows: NDArray[np.int32],
+    run_known: NDArray[np.uint8],
+    buckets: np.uint64,
+    inverse: np.uint64,
+    out: NDArray[np.int32],
+) -> int:
+    """Do what `_run_rows` does for runs of 2 to 4 characters of ASCII, the published models', without a branch a run.
+
+    Every bucket is written, and the next one over it unless it is known.
+    """
+    count = 0
+    for begin in range(first, min(last, end)):
+        byte = np.uint64(0x3C) if begin < start else np.uint64(data[begin])
+        value = (np.uint64(_FNV_START) ^ byte) * np.uint64(_FNV_PRIME) & _LOW
+        for at in range(begin + 1, min(begin + 4, end + 1)):
+            byte = np.uint64(data[at]) if at < end else np.uint64(0x3E)
+            value = (value ^ byte) * np.uint64(_FNV_PRIME) & _LOW
+            bucket = np.int64((((value * inverse) >> _HALF) + np.uint64(1)) * buckets >> _HALF)
+            out[count] = bucket
+            count += int(run_known[bucket >> 3] >> (bucket & 7) & 1)
+    for index in range(count):
+        out[index] = run_rows[out[index]]
     return count
 
 
@@ -298,19 +342,21 @@ def _predict(
     best, probability = np.full(documents, -1, np.int32), np.zeros(documents, np.float32)
     hidden, score = np.empty(dimension, np.float32), np.empty(2 * labels - 1, np.float32)
     # Taken out of the tuple once: Numba counts references each time.
-    slots, spelling, spelling_at = lookup.slots, lookup.spelling, lookup.spelling_at
-    known_rows, rows_at, run_rows, run_known = lookup.rows, lookup.rows_at, lookup.run_rows, lookup.run_known
+    run_rows, run_known = lookup.run_rows, lookup.run_known
     shortest, longest = lookup.shortest, lookup.longest
+    words = len(lookup.places) - 1
     room = np.empty(longest * _WINDOW, np.int32)
-    line_end = np.frombuffer(_END_OF_LINE, np.uint8)
-    line_end_word = slots[_find(slots, spelling, spelling_at, line_end, 0, len(line_end), _hash(line_end))]
-    line_end_from = rows_at[line_end_word] if line_end_word >= 0 else 0
-    line_end_to = rows_at[line_end_word + 1] if line_end_word >= 0 else 0
-    # The rows of words that the model does not know, by where they were met: most are met again soon.
-    memo = np.full(1 << 15, -1, np.int32)
-    memo_at, memo_size = np.empty(1 << 14, np.int64), np.empty(1 << 14, np.int64)
-    memo_rows, memo_rows_at = np.empty(1 << 17, np.int32), np.zeros((1 << 14) + 1, np.int64)
-    held = 0
+    # Words that the model does not know are added with their rows as they are met: most are met again soon.
+    slots = lookup.slots.copy()
+    spelling = np.empty(len(lookup.spelling) + 16 * _MEMO, np.uint8)
+    spelling[: len(lookup.spelling)] = lookup.spelling
+    rows = np.empty(len(lookup.rows) + 8 * _MEMO, np.int32)
+    rows[: len(lookup.rows)] = lookup.rows
+    places = np.empty((words + _MEMO + 1, 2), np.int64)
+    places[: words + 1] = lookup.places
+    held = words
+    ending = np.frombuffer(_END_OF_LINE, np.uint8)
+    line_end = int(slots[_find(slots, spelling, places, ending, 0, len(ending), _hash(ending))] & _LOW) - 1
     for document in range(documents):
         start, end = offsets[document], offsets[document + 1]
         if not valid[document] or not _has_word(data, start, end, flags):
@@ -328,21 +374,12 @@ def _predict(
                 word_hash = _step(word_hash, data[at])
                 at += 1
             size = at - word_at
-            slot = np.int64(word_hash) & (len(memo) - 1)
-            while memo[slot] >= 0 and not _same(data, word_at, size, data, memo_at[memo[slot]], memo_size[memo[slot]]):
-                slot = (slot + 1) & (len(memo) - 1)
-            entry = memo[slot]
+            slot = _find(slots, spelling, places, data, word_at, at, word_hash)
+            entry = int(slots[slot] & _LOW) - 1
             if entry >= 0:
-                total += _add(hidden, inputs, memo_rows, memo_rows_at[entry], memo_rows_at[entry + 1])
-                continue
-            # The library takes this word in a text for the end of the line.
-            stopped = _starts_with(data, word_at, at, _END_OF_LINE) and size == len(_END_OF_LINE)
-            if stopped:
-                total += _add(hidden, inputs, known_rows, line_end_from, line_end_to)
-                break
-            word = slots[_find(slots, spelling, spelling_at, data, word_at, at, word_hash)]
-            if word >= 0:
-                total += _add(hidden, inputs, known_rows, rows_at[word], rows_at[word + 1])
+                total += _add(hidden, inputs, rows, places[entry, 1], places[entry + 1, 1])
+                # The library takes this word in a text for the end of the line.
+                stopped = entry == line_end
                 continue
             count = 0
             if not _starts_with(data, word_at, at, _LABEL):
@@ -351,16 +388,22 @@ def _predict(
                     last = min(first + _WINDOW, at + 1)
                     count = _run_rows(data, word_at, at, first, last, run_rows, run_known, shortest, longest, room)
                     total += _add(hidden, inputs, room, 0, count)
-            if held == len(memo_at) or memo_rows_at[held] + count > len(memo_rows):
-                memo[:] = -1
-                held = 0
-            elif size <= _WINDOW - 2:
-                memo[slot], memo_at[held], memo_size[held] = held, word_at, size
-                memo_rows[memo_rows_at[held] : memo_rows_at[held] + count] = room[:count]
-                memo_rows_at[held + 1] = memo_rows_at[held] + count
-                held += 1
-        if not stopped:
-            total += _add(hidden, inputs, known_rows, line_end_from, line_end_to)
+            if size > _WINDOW - 2:
+                continue
+            spelt, row = places[held, 0], places[held, 1]
+            if held == words + _MEMO or row + count > len(rows) or spelt + size > len(spelling):
+                slots[:] = lookup.slots
+                held = words
+                continue
+            slots[slot] = np.uint64(word_hash) << _HALF | np.uint64(held + 1)
+            for offset in range(size):
+                spelling[spelt + offset] = data[word_at + offset]
+            for offset in range(count):
+                rows[row + offset] = room[offset]
+            held += 1
+            places[held, 0], places[held, 1] = spelt + size, row + count
+        if not stopped and line_end >= 0:
+            total += _add(hidden, inputs, rows, places[line_end, 1], places[line_end + 1, 1])
         if total == 0:
             continue
         hidden *= np.float32(1.0 / total)
