@@ -11,6 +11,7 @@ from typing import Any
 
 from redpajama_pipe import __version__, arguments, catalog
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.stages import export_documents, pretrain
 
 _INTRO = """\
 Raw text to training tokens on Spark: ingest, annotate, filter, deduplicate, tokenize, schedule.
@@ -32,8 +33,11 @@ _STAGES = {
     "annotate": ("annotate_documents", "language, signals, hashes and MinHash signatures of stored documents"),
     "filter": ("filter_documents", "rule sets to decisions; the text is not read"),
     "dedup": ("dedup_documents", "exact and verified near-duplicates to decisions"),
+    "decontaminate": ("decontaminate_documents", "documents with text of evaluation sets to decisions"),
     "tokenize": ("pack_tokens", "kept text to .bin/.idx shards and a token map"),
     "schedule": ("build_schedule", "the order in which training reads, for 1 and 1.5 epochs"),
+    "train-quality-classifier": ("train_quality_classifier", "a fastText classifier of a run's documents"),
+    "train-language-model": ("train_language_model", "a KenLM model of a run's documents, for perplexity"),
     "report": ("write_report", "one HTML page about a run"),
 }
 
@@ -67,6 +71,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--color", action=argparse.BooleanOptionalAction, default=None, help="colours (default: on a terminal)"
     )
     explain.set_defaults(work=_explain)
+    clusters = commands.add_parser(
+        "clusters",
+        help="the largest groups of duplicates: who stays, who goes for it, how alike they are",
+        description="Show the documents that most others were dropped for, with the least similar of those.",
+    )
+    clusters.add_argument("run", metavar="RUN", help="the run's folder")
+    clusters.add_argument("--top", type=int, default=10, metavar="N", help="how many groups (default: 10)")
+    clusters.add_argument("--text", action="store_true", help="how the texts begin, not their first lines alone")
+    clusters.set_defaults(work=_clusters)
     seen = commands.add_parser(
         "exposure",
         help="how often training sees each source, language or subset",
@@ -89,6 +102,35 @@ def build_parser() -> argparse.ArgumentParser:
     view.add_argument("--row", type=int, help="one sequence of the batch, from 0 (default: all of them)")
     view.add_argument("--epochs", type=float, help="which schedule (default: the recipe's first)")
     view.set_defaults(work=_view)
+    training = commands.add_parser(
+        "pretrain",
+        help="train a GPT-NeoX model on a run's shards; under torchrun on several devices",
+        description="Train a GPT-NeoX model on a run's shards, in the order of one of its schedules.",
+    )
+    pretrain.add_arguments(training)
+    training.set_defaults(work=pretrain.work)
+    memory = commands.add_parser(
+        "memorisation",
+        help="what a checkpoint says by heart, against how often training had read it",
+        description="Score sequences of a run: the share of 32 ids that greedy decoding gives back after 32 others.",
+    )
+    memory.add_argument("run", metavar="RUN", help="the run's folder, on a local disk")
+    memory.add_argument("--checkpoint", metavar="DIR", required=True, help="a checkpoint, or pretrain's output folder")
+    memory.add_argument("--output", "-o", metavar="FILE", required=True, help="one row a sequence, as Parquet")
+    memory.add_argument(
+        "--sequences", type=int, default=4096, help="how many, spread over the schedule; 0: all (default: 4096)"
+    )
+    memory.add_argument("--prompt", type=int, default=32, help="ids given (default: 32)")
+    memory.add_argument("--continuation", type=int, default=32, help="ids asked for (default: 32)")
+    memory.add_argument("--batch", type=int, default=64, help="sequences decoded together (default: 64)")
+    memory.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    memory.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the weights (default: float32; the published evaluation: float16)",
+    )
+    memory.set_defaults(work=_memorisation)
     export = commands.add_parser(
         "export",
         help="shards as one .bin/.idx pair, as datatrove's .ds, or pre-shuffled as Pythia's",
@@ -104,6 +146,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--epochs", type=float, help="preshuffled: which schedule")
     export.set_defaults(work=_export)
+    corpus = commands.add_parser(
+        "export-documents",
+        help="kept documents as JSON lines, as RedPajama v1 or v2 publish them",
+        description="Write a run's documents, with drops, cuts and replacements applied, as files of JSON lines.",
+    )
+    export_documents.add_arguments(corpus)
+    corpus.set_defaults(work=export_documents.work)
     sample = commands.add_parser(
         "make-sample",
         help="write a sample corpus that needs no network",
@@ -159,6 +208,12 @@ def _explain(options: argparse.Namespace) -> None:
     print(explain_document(options.run, options.doc_id, color=color))
 
 
+def _clusters(options: argparse.Namespace) -> None:
+    from redpajama_pipe.report.clusters import clusters_text
+
+    print(clusters_text(options.run, options.top, text=options.text), end="")
+
+
 def _exposure(options: argparse.Namespace) -> None:
     from redpajama_pipe.tokens.exposures import exposure_text, write_exposures
 
@@ -175,6 +230,19 @@ def _view(options: argparse.Namespace) -> None:
     from redpajama_pipe.tokens.view import view_step
 
     print(view_step(options.run, options.step, options.row, options.epochs), end="")
+
+
+def _memorisation(options: argparse.Namespace) -> None:
+    from redpajama_pipe.training.models import require_torch
+
+    require_torch()
+    from redpajama_pipe.training import memorisation
+
+    sizes = (options.sequences, options.prompt, options.continuation, options.batch)
+    found = memorisation.measure(options.run, options.checkpoint, *sizes, options.device, options.dtype)
+    file = found.write(options.output)
+    print(memorisation.render(found))
+    print(f"{options.output}  {file.bytes:,} bytes")
 
 
 def _export(options: argparse.Namespace) -> None:

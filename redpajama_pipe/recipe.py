@@ -321,6 +321,8 @@ class Tokenize:
         shard_bytes: a shard takes whole document parts until it holds this much text, in bytes of UTF-8.
         train_bytes: for a tokenizer trained by the recipe: how much kept text it is trained on.
         vocab_size: for a tokenizer trained by the recipe.
+        special_tokens_in_text: a text that spells a special token: `as_special`, `as_text` or `error`; nothing: what
+            the tokenizer's entry says, see tokens/spec.py.
     """
 
     tokenizer: str = "gpt_neox_20b"
@@ -329,6 +331,7 @@ class Tokenize:
     shard_bytes: int = 2 << 30
     train_bytes: int = 64 << 20
     vocab_size: int = 32_000
+    special_tokens_in_text: Literal["as_text", "as_special", "error"] | None = None
 
 
 @dataclass(frozen=True)

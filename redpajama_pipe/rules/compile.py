@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from redpajama_pipe import schema
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.rules.ruleset import Rule, RuleSet, columns_of, nearest
+from redpajama_pipe.rules.ruleset import Cut, Rule, RuleSet, columns_of, nearest
 from redpajama_pipe.session import unlogged
 
 if TYPE_CHECKING:
@@ -34,6 +34,22 @@ class CompiledRule:
         return F.coalesce(F.expr(self.rule.keep).cast("boolean"), F.lit(self.rule.on_null == "keep"))
 
 
+@dataclass(frozen=True)
+class CompiledCut:
+    """A cut, its receipt name (`set.cut`), and the columns that its condition reads."""
+
+    cut: Cut
+    name: str
+    columns: tuple[str, ...]
+
+    def spans(self) -> Column:
+        """Return the column of the spans that are applied: an array, null or empty where there are none."""
+        spans = F.col(self.cut.spans)
+        if self.cut.rules:
+            spans = F.filter(spans, lambda span: span["rule"].isin(list(self.cut.rules)))
+        return F.when(F.expr(self.cut.when).cast("boolean"), spans)
+
+
 def compile_rules(sets: Sequence[RuleSet], documents: DataFrame) -> list[CompiledRule]:
     """Check every predicate against the documents' columns before any job starts.
 
@@ -48,31 +64,89 @@ def compile_rules(sets: Sequence[RuleSet], documents: DataFrame) -> list[Compile
     compiled: list[CompiledRule] = []
     for rules in sets:
         for rule in rules.rules:
-            where = f"rule {rules.name}.{rule.name}: {rule.keep!r}"
-            try:
-                with unlogged():
-                    kind = documents.select(F.expr(rule.keep).alias("keep")).schema["keep"].dataType.simpleString()
-            except ParseException as error:
-                raise RecipeError(f"{where} is not valid SQL: {_first_line(error)}") from None
-            except AnalysisException as error:
-                missing = re.search(r"with name (?:`[^`]*`\.)*`([^`]+)`", str(error))
-                if missing:
-                    hint = nearest(missing.group(1), documents.columns)
-                    raise RecipeError(f"{where} reads an unknown signal {missing.group(1)!r}{hint}") from None
-                raise RecipeError(f"{where}: {_first_line(error)}") from None
-            if kind != "boolean":
-                raise RecipeError(f"{where} is of type {kind}; a rule must be true or false")
+            check_predicate(documents, rule.keep, f"rule {rules.name}.{rule.name}: {rule.keep!r}")
             name = f"{rules.name}.{rule.name}"
             compiled.append(CompiledRule(rule, name, tuple(columns_of(rule.keep, documents.columns))))
     return compiled
 
 
-def decide(documents: DataFrame, rules: Sequence[CompiledRule]) -> DataFrame:
-    """Return one drop decision for each document and each rule that would drop it.
+def compile_cuts(sets: Sequence[RuleSet], documents: DataFrame) -> list[CompiledCut]:
+    """Check every cut against the documents' columns before any job starts; arguments as for `compile_rules`.
+
+    Raises:
+        RecipeError: spans that are no column of spans, or a condition that is no boolean SQL over the columns.
+    """
+    compiled: list[CompiledCut] = []
+    for rules in sets:
+        for cut in rules.cuts:
+            where = f"cut {rules.name}.{cut.name}"
+            kinds = dict(documents.dtypes)
+            if cut.spans not in kinds:
+                hint = nearest(cut.spans, documents.columns)
+                raise RecipeError(f"{where} reads an unknown signal {cut.spans!r}{hint}")
+            if not kinds[cut.spans].startswith("array<struct<start:bigint,end:bigint,rule:string,replacement:string"):
+                raise RecipeError(f"{where}: {cut.spans} is of type {kinds[cut.spans]}; a cut needs spans")
+            check_predicate(documents, cut.when, f"{where}: {cut.when!r}")
+            compiled.append(
+                CompiledCut(cut, f"{rules.name}.{cut.name}", tuple(columns_of(cut.when, documents.columns)))
+            )
+    return compiled
+
+
+def check_predicate(documents: DataFrame, predicate: str, where: str) -> None:
+    """Raise RecipeError where a predicate is no boolean SQL over the documents' columns."""
+    try:
+        with unlogged():
+            kind = documents.select(F.expr(predicate).alias("keep")).schema["keep"].dataType.simpleString()
+    except ParseException as error:
+        raise RecipeError(f"{where} is not valid SQL: {_first_line(error)}") from None
+    except AnalysisException as error:
+        missing = re.search(r"with name (?:`[^`]*`\.)*`([^`]+)`", str(error))
+        if missing:
+            hint = nearest(missing.group(1), documents.columns)
+            raise RecipeError(f"{where} reads an unknown signal {missing.group(1)!r}{hint}") from None
+        raise RecipeError(f"{where}: {_first_line(error)}") from None
+    if kind != "boolean":
+        raise RecipeError(f"{where} is of type {kind}; a rule must be true or false")
+
+
+def decide(documents: DataFrame, rules: Sequence[CompiledRule], cuts: Sequence[CompiledCut] = ()) -> DataFrame:
+    """Return a drop decision for each document and each rule that would drop it, and the cuts of the others.
 
     Rank 0 is the first such rule, under which the document is counted. Evidence is a JSON object of the columns that
-    the rule reads, with their values.
+    the rule, or the condition of the cut, reads, with their values.
     """
+    drops = _drops(documents, rules)
+    for cut in cuts:
+        drops = drops.unionByName(_cut_rows(documents, rules, cut))
+    return drops
+
+
+def _cut_rows(documents: DataFrame, rules: Sequence[CompiledRule], cut: CompiledCut) -> DataFrame:
+    kept = documents
+    for rule in rules:
+        kept = kept.where(rule.keeps())
+    spans = kept.withColumn("span", F.explode(cut.spans()))
+    read = F.to_json(F.struct(*map(F.col, cut.columns)), {"ignoreNullFields": "false"}) if cut.columns else F.lit("{}")
+    replaced = F.col("span.replacement") != ""
+    return spans.select(
+        schema.DOC_ID,
+        schema.SOURCE,
+        schema.LANGUAGE,
+        F.when(replaced, "replace").otherwise("cut").alias("action"),
+        F.col("span.start").alias("span_start"),
+        F.col("span.end").alias("span_end"),
+        F.when(replaced, F.col("span.replacement")).alias("replacement"),
+        F.lit(STAGE).alias("stage"),
+        F.concat(F.lit(f"{cut.name}."), F.col("span.rule")).alias("rule"),
+        F.lit(0).alias("rank"),
+        read.alias("evidence"),
+        F.lit(None).cast("binary").alias("kept_doc_id"),
+        F.lit(None).cast("double").alias("similarity"),
+    )
+
+
+def _drops(documents: DataFrame, rules: Sequence[CompiledRule]) -> DataFrame:
     if not rules:
         return documents.sparkSession.createDataFrame([], schema.spark_ddl(schema.DECISIONS))
     failures = [

@@ -38,12 +38,32 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What is taken out of the documents that stay.
+
+    Attributes:
+        name: unique in its set; receipts call a span `set.name.rule`, the rule being the span's own.
+        spans: the signal that holds the spans.
+        rules: which of the spans' rules are applied; none given: all.
+        when: SQL; only documents for which it is true are changed. Null is not true.
+        source: where the cleaning is published.
+    """
+
+    name: str
+    spans: str
+    rules: tuple[str, ...] = ()
+    when: str = "true"
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class RuleSet:
     """Rules in their published order, with examples that prove them.
 
     Attributes:
+        cuts: applied to documents that no rule of the recipe's sets drops.
         cases: each has `drops`, the rules that drop it in order, and either `text` and `language`, or `signals`, where
-            only the rules whose columns are all given are evaluated.
+            only the rules whose columns are all given are evaluated. With `cleaned`: the text that cuts leave.
     """
 
     name: str
@@ -51,17 +71,19 @@ class RuleSet:
     source: str
     rules: tuple[Rule, ...]
     cases: tuple[Mapping[str, Any], ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
     def columns(self, known: Iterable[str]) -> list[str]:
-        """Name the known columns that any of the rules reads, in the order of `known`."""
-        return columns_of(" ; ".join(rule.keep for rule in self.rules), list(known))
+        """Name the known columns that any of the rules or cuts reads, in the order of `known`."""
+        read = [rule.keep for rule in self.rules] + [f"{cut.spans} ; {cut.when}" for cut in self.cuts]
+        return columns_of(" ; ".join(read), list(known))
 
 
 def load(name: str) -> RuleSet:
     """Read an entry of filters/, or a file.
 
     Raises:
-        RecipeError: an unknown key, a rule without a predicate, two rules of one name.
+        RecipeError: an unknown key, a rule without a predicate, a cut without spans, two of one name.
         CatalogError: no such entry.
     """
     tree = catalog.load("filters", name)
@@ -78,7 +100,8 @@ def load(name: str) -> RuleSet:
         if any(rule.name == entry["name"] for rule in rules):
             raise RecipeError(f"{where}: there are two rules of this name")
         rules.append(Rule(**{key: cast(Any, str(value).strip()) for key, value in entry.items()}))
-    if not rules:
+    cuts = _cuts(tree.get("cuts") or (), f"filters entry {name!r}")
+    if not rules and not cuts:
         raise RecipeError(f"filters entry {name!r} has no rules")
     return RuleSet(
         name=str(tree["name"]),
@@ -86,7 +109,25 @@ def load(name: str) -> RuleSet:
         source=str(tree.get("source", "")),
         rules=tuple(rules),
         cases=tuple(tree.get("cases") or ()),
+        cuts=cuts,
     )
+
+
+def _cuts(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Cut, ...]:
+    cuts: list[Cut] = []
+    for index, entry in enumerate(entries):
+        here = f"{where}, cut {entry.get('name', index)!r}"
+        _only_known(entry, [f.name for f in fields(Cut)], here)
+        for key in ("name", "spans"):
+            if key not in entry:
+                raise RecipeError(f"{here}: missing key {key!r}")
+        if not isinstance(entry.get("rules", []), list):
+            raise RecipeError(f"{here}: rules is {entry['rules']!r}; it must be a list")
+        if any(cut.name == entry["name"] for cut in cuts):
+            raise RecipeError(f"{here}: there are two cuts of this name")
+        texts = {key: str(value).strip() for key, value in entry.items() if key != "rules"}
+        cuts.append(Cut(**texts, rules=tuple(map(str, entry.get("rules", [])))))
+    return tuple(cuts)
 
 
 def columns_of(predicate: str, known: Sequence[str]) -> list[str]:

@@ -66,7 +66,13 @@ def annotate(texts: pa.Array, declared: pa.Array, urls: pa.Array, settings: Anno
 
     identified, probability = identify(texts, model)
     language = pc.coalesce(declared.cast(pa.string()), identified)
-    resources = Resources(settings.word_lists)
+    resources = Resources(
+        settings.word_lists,
+        settings.artifacts,
+        settings.url_lists,
+        settings.perplexity_models,
+        settings.quality_model,
+    )
     signals = score(texts, settings.signals, language=language, urls=urls, resources=resources)
     return [
         language,

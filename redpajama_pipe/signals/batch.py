@@ -44,7 +44,7 @@ def score(
     for what, given in (("languages", language), ("URLs", urls)):
         if given is not None and not isinstance(given, str) and len(given) != len(texts):
             raise ValueError(f"{len(given)} {what} for {len(texts)} documents")
-    documents = Documents(texts, utf8(texts), language, urls, resources or Resources())
+    documents = Documents(texts, utf8(texts), language, urls, resources or Resources(), lenient=signals is None)
     wanted = {signal.name for signal in chosen}
     columns: dict[str, pa.Array] = {}
     for family in FAMILIES.values():

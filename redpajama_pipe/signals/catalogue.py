@@ -6,10 +6,37 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.signals import gopher
+from redpajama_pipe.signals import (
+    c4,
+    datatrove,
+    dolma,
+    fineweb,
+    gopher,
+    perplexity,
+    pii,
+    quality,
+    redpajama_v1,
+    redpajama_v2,
+    refinedweb,
+    url,
+)
 from redpajama_pipe.signals.signal import Family, Signal
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (gopher.FAMILY,)}
+_FAMILIES = (
+    gopher.FAMILY,
+    datatrove.FAMILY,
+    dolma.FAMILY,
+    *c4.FAMILIES,
+    fineweb.FAMILY,
+    refinedweb.FAMILY,
+    redpajama_v1.FAMILY,
+    redpajama_v2.FAMILY,
+    pii.FAMILY,
+    url.FAMILY,
+    quality.FAMILY,
+    perplexity.FAMILY,
+)
+FAMILIES: dict[str, Family] = {family.name: family for family in _FAMILIES}
 SIGNALS: dict[str, Signal] = {signal.name: signal for family in FAMILIES.values() for signal in family.signals}
 
 

@@ -47,6 +47,7 @@ class Documents:
         language: ISO 639-1, of all documents or (documents,) of each.
         urls: (documents,) or None where no document has one.
         resources: word lists and models.
+        lenient: a signal whose list or model is not there is null; False: that is a SetupError.
     """
 
     texts: pa.Array
@@ -54,6 +55,7 @@ class Documents:
     language: str | pa.Array = "en"
     urls: pa.Array | None = None
     resources: Resources = field(default_factory=Resources)
+    lenient: bool = False
 
     def speaks(self, languages: Sequence[str]) -> NDArray[np.bool_]:
         """Return (documents,): whether the language of a document is one of these; an unknown one is not."""

@@ -26,15 +26,16 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     """Write decisions/filter/.
 
     Returns:
-        The manifest; its counts: documents and dropped for each source, and by source the number of documents counted
-        under each rule (`by_rule`).
+        The manifest; its counts: documents and dropped for each source, by source the number of documents counted
+        under each rule (`by_rule`) and of those that no other rule drops (`only`), and by source what is taken out of
+        documents that stay (`cuts`: rule → documents, spans, bytes).
 
     Raises:
         RecipeError: a rule reads an unknown signal or is no valid SQL.
         GateError: a source loses a larger share of its documents than the recipe allows.
         ReconcileError: the documents read are not the documents that ingest wrote.
     """
-    from redpajama_pipe.rules.compile import compile_rules, decide
+    from redpajama_pipe.rules.compile import compile_cuts, compile_rules, decide
 
     where, annotated = folder.annotated()
     sets = [ruleset.load(name) for name in recipe.filter.rule_sets]
@@ -50,9 +51,9 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         documents = read_annotated(session, where)
         rules = compile_rules(sets, documents)
         total = sum(source["documents"] for source in annotated.counts["sources"].values())
-        files = decisions.write(decide(documents, rules), target, total)
+        files = decisions.write(decide(documents, rules, compile_cuts(sets, documents)), target, total)
         taken = decisions.read(session, [target])
-        counts = count_decisions(annotated, documents, taken)
+        counts = {**count_decisions(annotated, documents, taken), **count_only_and_cuts(annotated, taken)}
         dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
         progress.note = f"{dropped:,} of {total:,} documents dropped by {len(rules)} rules"
         check_losses(counts, recipe.filter.max_dropped_share, "filter.max_dropped_share", recipe)
@@ -89,6 +90,35 @@ def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame)
     ):
         languages[row[schema.LANGUAGE] or ""]["dropped"][row["rule"]] = row["count"]
     return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule, "languages": languages}
+
+
+def count_only_and_cuts(annotated: Manifest, taken: DataFrame) -> dict[str, Any]:
+    """Count by source the documents that one rule alone drops, and what is taken out of those that stay.
+
+    Cuts are counted as they stand in the table: one in a document that a later stage drops is among them.
+    """
+    from pyspark.sql import functions as F
+
+    sources = annotated.counts["sources"]
+    only: dict[str, dict[str, int]] = {name: {} for name in sources}
+    alone = (
+        taken.where("action = 'drop'")
+        .groupBy(schema.SOURCE, schema.DOC_ID)
+        .agg(F.count("*").alias("rules"), F.first("rule").alias("rule"))
+        .where("rules = 1")
+    )
+    for row in alone.groupBy(schema.SOURCE, "rule").count().orderBy(schema.SOURCE, "rule").collect():
+        only[row[schema.SOURCE]][row["rule"]] = row["count"]
+    cuts: dict[str, dict[str, dict[str, int]]] = {name: {} for name in sources}
+    changed = taken.where("action IN ('cut', 'replace')").groupBy(schema.SOURCE, "rule")
+    counted = changed.agg(
+        F.countDistinct(schema.DOC_ID).alias("documents"),
+        F.count("*").alias("spans"),
+        F.sum(F.col("span_end") - F.col("span_start")).alias("bytes"),
+    )
+    for row in counted.orderBy(schema.SOURCE, "rule").collect():
+        cuts[row[schema.SOURCE]][row["rule"]] = {key: row[key] for key in ("documents", "spans", "bytes")}
+    return {"only": only, "cuts": cuts}
 
 
 def check_losses(counts: Mapping[str, Any], limit: float, key: str, recipe: Recipe) -> None:

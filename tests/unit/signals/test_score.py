@@ -152,7 +152,7 @@ def test_a_signal_alone_has_the_value_it_has_among_all(name: str) -> None:
 def test_unknown_signal_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(RecipeError) as refused:
         score(pa.array(["a"]), ["word_cout"])
-    assert str(refused.value) == "no signal 'word_cout'; nearest: word_count, stop_word_count, char_count"
+    assert str(refused.value) == "no signal 'word_cout'; nearest: word_count, stop_word_count, dolma_word_count"
 
 
 def test_null_document_has_null_signals_and_an_empty_one_has_zero_counts() -> None:

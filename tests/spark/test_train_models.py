@@ -1,0 +1,94 @@
+"""Classifiers and language models trained on a run's documents."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from redpajama_pipe import recipe
+from redpajama_pipe.errors import RecipeError, SetupError
+from redpajama_pipe.recipe import Perplexity, Recipe
+from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.stages import ingest_documents, train_language_model, train_quality_classifier
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+GOOD = "the old bridge over the river was built of stone and is described in every survey of the valley number"
+BAD = "buy cheap watches now click here for the best price of the week and do not miss this offer number"
+
+
+def write_recipe(folder: Path, **keys: object) -> Recipe:
+    for name, text in (("wikipedia", GOOD), ("web", BAD)):
+        lines = (json.dumps({"text": f"{text} {number}"}) + "\n" for number in range(60))
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+    sources = [
+        {"name": name, "kind": "jsonl", "paths": [str(folder / f"{name}.jsonl")], "root": str(folder), "language": "en"}
+        for name in ("wikipedia", "web")
+    ]
+    quality = {"min_chars": 50, "held_out": 0.25, "documents": 50}
+    return recipe.from_tree({"name": "small", "sources": sources, "quality": quality, **keys}, "small")
+
+
+@pytest.fixture(scope="module")
+def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, RunFolder]:
+    made = write_recipe(tmp_path_factory.mktemp("corpus"))
+    folder = RunFolder.at(str(tmp_path_factory.mktemp("run")))
+    ingest_documents.run(lambda: spark, made, folder, quiet=True)
+    return made, folder
+
+
+def test_classifier_and_its_card(spark: SparkSession, ingested: tuple[Recipe, RunFolder]) -> None:
+    made, folder = ingested
+    trained = train_quality_classifier.run(lambda: spark, made, folder, quiet=True)
+    card = json.loads(Path(trained.card).read_text())
+    counts = card["documents"]
+    assert counts["__label__wiki in training"] + counts["__label__wiki held out"] == 50
+    assert counts["__label__cc in training"] + counts["__label__cc held out"] == 50
+    assert card["held_out"]["documents"] == counts["__label__wiki held out"] + counts["__label__cc held out"] > 10
+    assert card["held_out"]["area_under_roc"] == 1.0
+    again = train_quality_classifier.run(lambda: spark, made, folder, quiet=True)
+    assert json.loads(Path(again.card).read_text())["sha256"] == card["sha256"]
+
+
+def test_side_without_documents_is_refused(spark: SparkSession, ingested: tuple[Recipe, RunFolder]) -> None:
+    made = recipe.from_tree(
+        {**recipe.to_tree(ingested[0]), "quality": {"positive": "source = 'books'", "min_chars": 0}}, "small"
+    )
+    with pytest.raises(RecipeError, match=r"no document for __label__wiki .*: see quality\.positive"):
+        train_quality_classifier.run(lambda: spark, made, ingested[1], quiet=True)
+
+
+def test_language_model_goes_through_kenlm_s_programs(
+    spark: SparkSession,
+    ingested: tuple[Recipe, RunFolder],
+    real_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The programs are stand-ins that keep what they were given: KenLM's own need a C++ build."""
+    seen = tmp_path / "seen.txt"
+    arpa = real_data / "kenlm" / "test.arpa"
+    for name, script in (("lmplz", f"cat > {seen}; cat {arpa}"), ("build_binary", 'cp "$1" "$2"')):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    made = recipe.from_tree({**recipe.to_tree(ingested[0]), "perplexity": {"vocab_size": 60, "documents": 20}}, "small")
+    pieces, model = train_language_model.run(lambda: spark, made, ingested[1], quiet=True)
+    assert Path(model).read_bytes() == arpa.read_bytes()
+    assert Path(pieces).name == "en.sp.model"
+    lines = seen.read_text().splitlines()
+    assert len(lines) == 20
+    assert all(line.startswith("▁") and "▁0" in line for line in lines)  # digits are 0
+
+
+def test_missing_programs_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SetupError, match=r"lmplz and build_binary not found: build KenLM"):
+        train_language_model.find_programs()
+    assert Perplexity().order == 5

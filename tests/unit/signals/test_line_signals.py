@@ -1,0 +1,147 @@
+"""FineWeb's, RefinedWeb's and RedPajama-V1's signals against their published code, restated."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redpajama_pipe.signals import datatrove, fineweb_kernels, redpajama_v1_kernels, refinedweb_kernels, score
+from redpajama_pipe.text import classes
+from redpajama_pipe.tokens.spans import apply_spans
+
+LINES = ["a b c.", "a b c", "Ab? ", "é！", "x" * 30, "x" * 31 + ".", "", " ", "\t", "a b c.\r", "\u3000"]
+line_documents = st.lists(st.sampled_from(LINES), max_size=12).map("\n".join) | st.text(max_size=30)
+
+
+def by_fineweb(text: str) -> list[float | None]:
+    """huggingface/datatrove: fineweb_quality_filter.py."""
+    lines = [line for line in text.split("\n") if line.strip() != ""]
+    if not lines:
+        return [None, None, None]
+    duplicate = sum(len(line) for place, line in enumerate(lines) if line in lines[:place])
+    return [
+        sum(line.endswith(tuple(datatrove.TERMINAL_PUNCTUATION)) for line in lines) / len(lines),
+        sum(len(line) <= 30 for line in lines) / len(lines),
+        duplicate / len(text.replace("\n", "")),
+    ]
+
+
+@settings(max_examples=200)
+@given(st.lists(line_documents, min_size=1, max_size=5))
+def test_finewebs_signals_equal_its_code(texts: list[str]) -> None:
+    names = [f"fineweb_{n}_fraction" for n in ("punctuated_line", "short_line", "duplicate_line_char")]
+    rows = score(pa.array(texts, pa.string()), names).to_pylist()
+    assert [list(row.values()) for row in rows] == [by_fineweb(text) for text in texts]
+
+
+COUNTER = re.compile(
+    r"^\W*\d(?:,|\.|\d)*(?:K|k|M|m|B|b)?\s+(?:likes|shares|comments|retweets|reposts|quotes|bookmarks|upvotes|downvotes"
+    r"|downloads|views|followers)\W*$"
+)
+
+
+def kept_lines(text: str, keep: Callable[[str], bool]) -> str:
+    return "\n".join(line for line in text.split("\n") if not line or keep(line))
+
+
+def without_phrase(text: str, pattern: str) -> str:
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if len(line.split()) <= 10:
+            changed = re.sub(pattern, "", line, flags=re.IGNORECASE)
+            if line and (not changed or changed.isspace()):
+                continue
+            line = changed
+        lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def by_dclm(text: str) -> str:
+    """mlfoundations/dclm: baselines/mappers/modifiers.py, in the order of baselines_configs/refinedweb.yaml."""
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    text = kept_lines(text, lambda line: sum(map(str.isupper, line)) / len(line) <= 0.5).strip()
+    text = kept_lines(text, lambda line: sum(map(str.isdigit, line)) / len(line) <= 0.999999).strip()
+    text = kept_lines(text, lambda line: not COUNTER.search(line.lower())).strip()
+    text = kept_lines(text, lambda line: len(line.split()) >= 2)
+    for pattern in (r"\s?(?:items in cart)", r"\s?(?:read more...)$", r"^(?:sign-in)\s?"):
+        text = without_phrase(text, pattern)
+    return text
+
+
+def words(text: str) -> int:
+    return sum(word[0].isalnum() for word in re.split(r"[ \n\r\t\v\f\0]+", text) if word)
+
+
+WEB = [
+    "a b c", "AB CD", "Ab cd", "12", "12 ", "3 likes", "* 3k Views!", "4,5 Shares", "word", "2 items in cart", "x y\tz",
+    "Items in Cart", "a b. Read more...", "Read more...", "Sign-in a b", "sign-in", "read more abc", "é É", "٣", "",
+    " ",
+    "one two three four five six seven eight nine ten Read more...", "1. 2", "3 likes and more",
+]  # fmt: skip
+
+
+def corrected(texts: list[str]) -> list[tuple[str, float | None]]:
+    rows = score(pa.array(texts, pa.string()), ["refinedweb_cuts", "refinedweb_removed_word_fraction"]).to_pylist()
+    found: list[tuple[str, float | None]] = []
+    for text, row in zip(texts, rows, strict=True):
+        spans: list[dict[str, Any]] = row["refinedweb_cuts"]
+        left = apply_spans(text.encode(), [(s["start"], s["end"], s["replacement"]) for s in spans])
+        found.append((left.decode(), row["refinedweb_removed_word_fraction"]))
+    return found
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(WEB), max_size=10).map("\n".join).map(lambda text: f"The text.\n{text}\nIt ends."))
+def test_a_page_without_its_cuts_is_what_dclm_writes(text: str) -> None:
+    ((left, fraction),) = corrected([text])
+    assert left == by_dclm(text)
+    assert fraction == pytest.approx((words(text) - words(left)) / words(text))
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from([line for line in WEB if "ign-in" not in line]), max_size=8).map("\n".join))
+def test_the_ends_of_a_page_are_stripped_between_corrections(text: str) -> None:
+    assert corrected([text])[0][0] == by_dclm(text)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "WORD", "12\n3 likes"])
+def test_a_page_may_be_left_empty(text: str) -> None:
+    ((left, fraction),) = corrected([text])
+    assert left == ""
+    assert fraction == (1.0 if words(text) else None)
+
+
+@given(st.lists(st.text(max_size=20) | line_documents, min_size=1, max_size=5))
+def test_redpajama_v1s_signals_equal_its_code(texts: list[str]) -> None:
+    """togethercomputer/RedPajama-Data, rp_v1: data_prep/github."""
+    names = [f"redpajama_v1_{n}" for n in ("max_line_length", "mean_line_length", "alphanumeric_char_fraction")]
+    rows = score(pa.array(texts, pa.string()), names).to_pylist()
+    for text, row in zip(texts, rows, strict=True):
+        lines = text.splitlines()
+        assert list(row.values()) == [
+            max(map(len, lines), default=0),
+            len(text) / len(lines) if lines else None,
+            sum(map(str.isalnum, text)) / len(text) if text else None,
+        ]
+
+
+def test_null_documents_have_null_signals() -> None:
+    names = [
+        "fineweb_short_line_fraction",
+        "refinedweb_cuts",
+        "refinedweb_stop_word_count",
+        "redpajama_v1_max_line_length",
+    ]
+    assert score(pa.array([None], pa.string()), names).to_pylist() == [dict.fromkeys(names)]
+
+
+def test_kernels_read_the_flags_that_the_table_holds() -> None:
+    for module in (refinedweb_kernels, redpajama_v1_kernels):
+        for flag in ("SPACE", "LINE_BREAK", "DIGIT", "UPPER", "ALPHANUMERIC"):
+            if hasattr(module, flag):
+                assert getattr(module, flag) == getattr(classes, flag)
+    assert fineweb_kernels.SPACE == classes.SPACE
