@@ -13,6 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, ClassVar, Literal, TypeVar, Union
@@ -197,11 +198,38 @@ class Filter:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """Repeated text inside documents that stay, cut out of them. docs/dedup.md says what each mode keeps.
+
+    Attributes:
+        mode: `none`; `first`: of each unit the first copy in keep order stays, in the whole corpus; `ccnet`: a line
+            that two documents of a group of files have goes from both, as CCNet does (arXiv:1911.00359); `c4`: all but
+            the first copy of any three sentences in a row go, as C4 (arXiv:1910.10683).
+        unit: mode first: `line`, or `paragraph`: lines up to a blank one.
+        min_chars: mode first: a unit whose normalised text has fewer characters stays: a heading, a brace. No source.
+        group_files: mode ccnet: input files of a group, in the order of the corpus; cc_net's default is 50 shards,
+            RedPajama-v1 took 1.
+    """
+
+    mode: Literal["none", "first", "ccnet", "c4"] = "none"
+    unit: Literal["line", "paragraph"] = "line"
+    min_chars: int = 20
+    group_files: int = 50
+
+    def __post_init__(self) -> None:
+        if self.group_files < 1:
+            raise RecipeError(f"dedup.lines.group_files is {self.group_files}; give 1 or more")
+
+
+@dataclass(frozen=True)
 class Dedup:
     """Exact, then near-duplicates. docs/dedup.md says what each choice means and costs.
 
     Attributes:
-        exact: drop documents whose text is byte-equal to a kept one.
+        exact: drop documents that are equal to a kept one in their text (`text`, or true), their text but for case and
+            white space (`normalized_text`), their address (`url`), or the archive's digest of them (`digest`), decided
+            in the order of this list.
+        lines: repeated lines and paragraphs inside documents that stay.
         near: drop near-duplicates of a kept document, as `verify` and `survivors` define them.
         verify: what two documents that share a band must have at least `threshold` of: `jaccard`, of their shingle
             sets; `containment`, the share of the later one's shingles that the earlier one has; `estimate`, the share
@@ -222,7 +250,8 @@ class Dedup:
         write_index: write dedup_index/ of the documents that stay, for later runs. With `against`, of the new ones.
     """
 
-    exact: bool = True
+    exact: bool | tuple[Literal["text", "normalized_text", "url", "digest"], ...] = True
+    lines: Lines = field(default_factory=Lines)
     near: bool = True
     verify: Literal["jaccard", "containment", "estimate", "none"] = "jaccard"
     threshold: float = 0.8
@@ -237,10 +266,19 @@ class Dedup:
     write_index: bool = False
 
     def __post_init__(self) -> None:
+        if len(set(self.exact_keys)) < len(self.exact_keys):
+            raise RecipeError(f"dedup.exact: a key is given twice in {', '.join(self.exact_keys)}")
         if not 0.0 < self.threshold <= 1.0:
             raise RecipeError(f"dedup.threshold is {self.threshold:g}; it must be above 0 and at most 1")
         if self.component_bytes < 0:
             raise RecipeError(f"dedup.component_bytes is {self.component_bytes}; 0 puts all shingles into files")
+
+    @property
+    def exact_keys(self) -> tuple[str, ...]:
+        """What documents are compared by, in order; () for nothing."""
+        if isinstance(self.exact, bool):
+            return ("text",) if self.exact else ()
+        return self.exact
 
 
 @dataclass(frozen=True)
@@ -297,7 +335,7 @@ class Decontaminate:
         if not self.action:
             object.__setattr__(self, "action", "cut" if self.mode == "gpt3" else "drop")
         if not (0 if self.mode == "gpt3" else 1) <= self.n <= 63:
-            raise RecipeError(f"decontaminate.n is {self.n}; give 1 to 63, or with mode gpt3 0 to choose it for each set")
+            raise RecipeError(f"decontaminate.n is {self.n}; give 1 to 63, or 0 with mode gpt3: chosen for each set")
         for name in ("min_words", "min_overlap"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"decontaminate.{name} is {getattr(self, name)}; give 1 or more")
@@ -632,7 +670,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+        *others, last = (a for a in arguments if a is not type(None))
+        for other in others:  # the last one says what is wrong
+            with suppress(RecipeError):
+                return _convert(other, value, where)
+        return _convert(last, value, where)
     if origin is tuple:
         if not isinstance(value, list):
             raise RecipeError(f"{where}: expected a list, found {value!r}")

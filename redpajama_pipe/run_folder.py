@@ -8,7 +8,7 @@ from redpajama_pipe import manifest, storage
 from redpajama_pipe.errors import ManifestError
 from redpajama_pipe.manifest import Manifest
 
-DECIDING = ("filter", "dedup")
+DECIDING = ("filter", "dedup", "decontaminate")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,12 @@ class RunFolder:
         return storage.join(self.path, "quarantine")
 
     def decisions(self, stage: str) -> str:
-        """Return the folder of one deciding stage: filter or dedup."""
+        """Return the folder of one deciding stage: one of DECIDING."""
         return storage.join(self.path, "decisions", stage)
+
+    @property
+    def dedup_index(self) -> str:
+        return storage.join(self.path, "dedup_index")
 
     @property
     def tokens(self) -> str:

@@ -169,13 +169,20 @@ def sha256(path: str) -> str:
 
 def list_names(folder: str) -> list[str]:
     """Name the files directly inside a folder, sorted; a folder that is not there has none."""
+    return sorted(list_sizes(folder))
+
+
+def list_sizes(folder: str) -> dict[str, int]:
+    """Return name → bytes of the files directly inside a folder, by one listing; none where it is not there."""
     filesystem, target = fsspec.core.url_to_fs(folder)
     if not filesystem.exists(target):
-        return []
+        return {}
     filesystem.invalidate_cache(target)
-    return sorted(
-        str(item["name"]).rsplit("/", 1)[-1] for item in filesystem.ls(target, detail=True) if item["type"] == "file"
-    )
+    return {
+        str(item["name"]).rsplit("/", 1)[-1]: int(item["size"])
+        for item in filesystem.ls(target, detail=True)
+        if item["type"] == "file"
+    }
 
 
 def remove(path: str) -> None:

@@ -17,6 +17,7 @@ from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.recipe import Recipe, digest
 from redpajama_pipe.report.model import (
     Cluster,
+    CutRow,
     DocCard,
     FunnelRow,
     Histogram,
@@ -27,6 +28,7 @@ from redpajama_pipe.report.model import (
     ShardRow,
     SkippedRow,
     StageRow,
+    TaskRow,
     Threshold,
     TokenRow,
 )
@@ -95,6 +97,8 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
         totals=totals,
         funnel=funnel,
         rules=_rules(recipe, taken),
+        cuts=[row for step in steps.values() for row in _cuts(step)],
+        tasks=_tasks(steps["decontaminate"]) if "decontaminate" in steps else [],
         quarantine=_quarantine(spark, folder),
         skipped=[
             SkippedRow(name, kind, count)
@@ -149,6 +153,8 @@ def _funnel_row(
     dropped = {"filter": sum(by_rule["filter"].values())} if "filter" in by_rule else {}
     if "dedup" in by_rule:
         dropped |= {part: by_rule["dedup"].get(rule, 0) for rule, part in DEDUP.items()}
+    if "decontaminate" in by_rule:
+        dropped["decontaminate"] = sum(by_rule["decontaminate"].values())
     # tokens.counts["groups"]: source, language, documents, tokens
     own = sum(row[3] for row in tokens.counts["groups"] if row[place] == name) if tokens else None
     return FunnelRow(kind, name, documents + quarantined, quarantined, dropped, kept, own, bytes_in, bytes_kept)
@@ -179,7 +185,35 @@ def _rules(recipe: Recipe, taken: DataFrame | None) -> list[RuleRow]:
         if wanted:
             keeps, citation = _DESCRIBED[rule]
             rows.append(RuleRow(DEDUP[rule], rule, keeps, first.get(rule, 0), citation=citation))
+    for chosen in recipe.decontaminate.sets:
+        rule = f"contaminated.{chosen.name}"
+        counted = (first.get(rule, 0), every.get(rule, 0), only.get(rule, 0))
+        rows.append(RuleRow("decontaminate", rule, "it holds no example of the set", *counted))
     return rows
+
+
+def _tasks(decontaminated: Manifest) -> list[TaskRow]:
+    return [
+        TaskRow(
+            name,
+            counted["examples"],
+            counted["too_short"],
+            counted["ngrams"],
+            counted["documents_hit"],
+            counted["examples_hit"],
+        )
+        for name, counted in decontaminated.counts["by_task"].items()
+    ]
+
+
+def _cuts(decided: Manifest) -> list[CutRow]:
+    totals: dict[str, list[int]] = {}
+    for rules in decided.counts.get("cuts", {}).values():
+        for rule, counted in rules.items():
+            row = totals.setdefault(rule, [0, 0, 0])
+            for place, key in enumerate(("documents", "spans", "bytes")):
+                row[place] += counted[key]
+    return [CutRow(rule, *counts) for rule, counts in sorted(totals.items())]
 
 
 def _quarantine(spark: SparkSession, folder: RunFolder) -> list[QuarantineRow]:
@@ -375,7 +409,7 @@ def _stages(
         found.append(("annotate", annotated))
     found += list(steps.items())
     found += [(name, stage) for name, stage in (("tokenize", tokens), ("schedule", schedule)) if stage]
-    reads_text = ("ingest", "annotate", "tokenize")
+    reads_text = ("ingest", "annotate", "decontaminate", "tokenize")
     return [
         StageRow(
             name,

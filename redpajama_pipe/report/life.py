@@ -29,7 +29,7 @@ from redpajama_pipe.report.explain import (
     render_explanation,
 )
 from redpajama_pipe.rules import ruleset
-from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.run_folder import DECIDING, RunFolder
 
 EXCERPT = 20_000  # characters of each text
 _SHOWN = ("source", "subset", "uri", "record_id", "offset", "length", "url", "title", "timestamp", "mime", "charset")
@@ -61,7 +61,7 @@ def find_life(folder: RunFolder, wanted: str) -> Explanation:
     signals = document if where == folder.documents else _row(where, doc_id, place[schema.PART])
     decided = list(folder.decided())
     taken = [row for path in decided for row in _rows(path, pc.field(schema.DOC_ID) == doc_id)]
-    taken.sort(key=lambda row: (("filter", "dedup").index(row["stage"]), row["rank"]))
+    taken.sort(key=lambda row: (DECIDING.index(row["stage"]), row["rank"]))
     first = next((row for row in taken if row["action"] == "drop" and row["rank"] == 0), None)
     fate = f"dropped by {first['rule']}" if first else "kept" if decided else "not decided yet"
     failed = {row["rule"] for row in taken}
@@ -133,7 +133,13 @@ def _signals(row: dict[str, Any], settings: Recipe | None, failed: set[str]) -> 
                 passed = f"{rules.name}.{rule.name}" not in failed
                 tests.setdefault(name, []).append(RuleTest(f"{rules.name}.{rule.name}", rule.keep, passed))
     return [
-        SignalValue(name, row[name], SIGNALS[name].unit if name in SIGNALS else "", tests.get(name, ()))
+        # of a list, such as spans, how many there are
+        SignalValue(
+            name,
+            len(row[name]) if isinstance(row[name], list) else row[name],
+            SIGNALS[name].unit if name in SIGNALS else "",
+            tests.get(name, ()),
+        )
         for name in names
         if name in row
     ]

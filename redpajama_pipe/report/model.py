@@ -64,6 +64,44 @@ class RuleRow:
 
 
 @dataclass(frozen=True)
+class CutRow:
+    """What one rule takes out of documents that the filter keeps.
+
+    Attributes:
+        rule: rule set, cut and the reason of the spans.
+        documents: how many it changes; one that deduplication drops later is among them.
+        spans: how many pieces it takes out or replaces.
+        bytes: of UTF-8 in them.
+    """
+
+    rule: str
+    documents: int
+    spans: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """What of one evaluation set was found in the documents that filter and dedup left.
+
+    Attributes:
+        name: the set.
+        examples: in it.
+        too_short: of these, not looked for.
+        ngrams: different ones that were looked for.
+        documents: dropped or cut because of it.
+        examples_hit: of which a document had enough.
+    """
+
+    name: str
+    examples: int
+    too_short: int
+    ngrams: int
+    documents: int
+    examples_hit: int
+
+
+@dataclass(frozen=True)
 class QuarantineRow:
     """Records of one source that could not be read for one reason, with one example."""
 
@@ -195,8 +233,8 @@ class StageRow:
 class ReportData:
     """The whole report. An empty list leaves its section out, and the last line of the page says so.
 
-    Sources, histograms, clusters, schedules, shards and stages are drawn in the order given; languages, rules,
-    quarantine and tokens with the largest first.
+    Sources, histograms, clusters, tasks, schedules, shards and stages are drawn in the order given; languages, rules,
+    cuts, quarantine and tokens with the largest first.
 
     Attributes:
         created: when the run was made, as it should be shown; the report never asks the clock.
@@ -211,6 +249,8 @@ class ReportData:
     totals: FunnelRow
     funnel: Sequence[FunnelRow] = ()
     rules: Sequence[RuleRow] = ()
+    cuts: Sequence[CutRow] = ()
+    tasks: Sequence[TaskRow] = ()
     quarantine: Sequence[QuarantineRow] = ()
     skipped: Sequence[SkippedRow] = ()
     histograms: Sequence[Histogram] = ()

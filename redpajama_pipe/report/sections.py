@@ -23,6 +23,7 @@ _STAGES = {
     "filter": ("filter", "dropped by filter"),
     "exact_dedup": ("exact", "exact duplicates"),
     "near_dedup": ("near", "near-duplicates"),
+    "decontaminate": ("other", "contaminated"),
 }
 
 
@@ -135,6 +136,53 @@ def rules(data: ReportData) -> Html | None:
     return join(
         [_intro(intro), tag("div", legend, markup.table("Rules and what they drop", columns, cells, css="rules"))]
     )
+
+
+def cuts(data: ReportData) -> Html | None:
+    """Draw what is taken out of documents that stay, the rule that takes most first."""
+    if not data.cuts:
+        return None
+    rows = sorted(data.cuts, key=lambda row: (-row.bytes, row.rule))
+    columns = [Column("Rule"), Column("Amount"), Column("Documents", True), Column("Spans", True)]
+    columns += [Column("Text", True, "UTF-8 bytes of the spans")]
+    cells = [
+        [
+            Cell(markup.identifier(row.rule), row.rule),
+            Cell(_amount("filter", row.bytes, rows[0].bytes, f"{row.rule}: {row.bytes:,} bytes"), css="graph"),
+            markup.integer(row.documents),
+            markup.integer(row.spans),
+            markup.size(row.bytes),
+        ]
+        for row in rows
+    ]
+    intro = (
+        "What is taken out of documents that the filter keeps. Their text is stored whole, the tokens are without it."
+    )
+    return join([_intro(intro), markup.table("Cuts", columns, cells)])
+
+
+def contamination(data: ReportData) -> Html | None:
+    """Draw what of each evaluation set was found."""
+    if not data.tasks:
+        return None
+    columns = [Column("Evaluation set"), Column("Documents", True, "dropped or cut because of it")]
+    columns += [Column("Examples found", True), Column("Share", True, "of all its examples")]
+    columns += [Column("Examples", True), Column("Too short", True, "examples too short to be looked for")]
+    columns += [Column("N-grams", True, "different ones that were looked for")]
+    cells = [
+        [
+            Cell(markup.identifier(row.name), row.name),
+            markup.integer(row.documents),
+            markup.integer(row.examples_hit),
+            markup.share(row.examples_hit, row.examples),
+            markup.integer(row.examples),
+            markup.integer(row.too_short),
+            markup.integer(row.ngrams),
+        ]
+        for row in data.tasks
+    ]
+    intro = "Text of evaluation sets in the documents that filter and deduplication left."
+    return join([_intro(intro), markup.table("Evaluation sets", columns, cells)])
 
 
 def histograms(data: ReportData) -> Html | None:
@@ -302,9 +350,11 @@ def stages(data: ReportData) -> Html | None:
 # In the order in which they are drawn: anchor, heading, function.
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html | None]], ...] = (
     ("rules", "Reasons", rules),
+    ("cuts", "Cuts", cuts),
     ("signals", "Signals", histograms),
     ("quarantine", "Quarantine", quarantine),
     ("duplicates", "Duplicates", duplicates.clusters),
+    ("contamination", "Contamination", contamination),
     ("tokens", "Tokens", tokens),
     ("schedules", "Schedules", schedules),
     ("shards", "Shards", shards),

@@ -80,15 +80,23 @@ class RuleSet:
 
 
 def load(name: str) -> RuleSet:
-    """Read an entry of filters/, or a file.
+    """Read an entry of filters/, or a file; `include` names sets whose rules and cuts come before its own.
 
     Raises:
-        RecipeError: an unknown key, a rule without a predicate, a cut without spans, two of one name.
+        RecipeError: an unknown key, a rule without a predicate, a cut without spans, two of one name, a set that
+            includes itself.
         CatalogError: no such entry.
     """
+    return _load(name, ())
+
+
+def _load(name: str, above: tuple[str, ...]) -> RuleSet:
     tree = catalog.load("filters", name)
-    _only_known(tree, [f.name for f in fields(RuleSet)], f"filters entry {name!r}")
-    rules: list[Rule] = []
+    _only_known(tree, [*(f.name for f in fields(RuleSet)), "include"], f"filters entry {name!r}")
+    if name in above:
+        raise RecipeError(f"filters entry {name!r} includes itself: {' > '.join([*above, name])}")
+    included = [_load(str(other), (*above, name)) for other in tree.get("include") or ()]
+    rules: list[Rule] = [rule for other in included for rule in other.rules]
     for index, entry in enumerate(tree.get("rules") or ()):
         where = f"filters entry {name!r}, rule {entry.get('name', index)!r}"
         _only_known(entry, [f.name for f in fields(Rule)], where)
@@ -100,7 +108,8 @@ def load(name: str) -> RuleSet:
         if any(rule.name == entry["name"] for rule in rules):
             raise RecipeError(f"{where}: there are two rules of this name")
         rules.append(Rule(**{key: cast(Any, str(value).strip()) for key, value in entry.items()}))
-    cuts = _cuts(tree.get("cuts") or (), f"filters entry {name!r}")
+    cuts = tuple(cut for other in included for cut in other.cuts)
+    cuts += _cuts(tree.get("cuts") or (), f"filters entry {name!r}")
     if not rules and not cuts:
         raise RecipeError(f"filters entry {name!r} has no rules")
     return RuleSet(

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # Beside the signals: what later stages select and count by, so that they read this folder alone.
-CARRIED = (schema.DOC_ID, schema.SOURCE, schema.SUBSET, schema.PART, schema.ROW, "url", schema.DECLARED_LANGUAGE)
+CARRIED = (
+    *(schema.DOC_ID, schema.SOURCE, schema.SUBSET, schema.PART, schema.ROW, schema.DECLARED_LANGUAGE),
+    *("url", "host", "timestamp", "snapshot", "content_digest"),
+)
 
 
 def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:

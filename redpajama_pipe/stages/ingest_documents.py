@@ -22,7 +22,7 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import GateError, InputError, RecipeError, ReconcileError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress, human_bytes, human_seconds
-from redpajama_pipe.recipe import Annotate, Recipe, to_tree
+from redpajama_pipe.recipe import Annotate, Recipe, build, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.signals.annotation import settings_of
 from redpajama_pipe.sources.remote import Retry, is_local, stat
@@ -121,6 +121,21 @@ def run(
     manifest.write(folder.quarantine, "quarantine", inputs, section, {}, bad)
     counts["annotated"] = annotate
     return manifest.write(folder.documents, "ingest", inputs, section, counts, files, progress.seconds)
+
+
+def stored(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest | None:
+    """Return documents/ if reading the recipe's sources again would give the same text, whatever its annotations."""
+    found = manifest.find(folder.documents)
+    if found is None or not manifest.find(folder.quarantine) or _failed_before(found):
+        return None
+    try:
+        annotate = build(Annotate, found.recipe["annotate"], "annotate") if "annotate" in found.recipe else None
+    except RecipeError:  # of another version
+        return None
+    recipe = with_dumps(recipe, quiet, _retry(recipe))
+    inputs = {unit.name: unit.key for unit in plan_units(recipe, annotate)}
+    section = {**found.recipe, "sources": to_tree(recipe.sources), "part_bytes": recipe.part_bytes}
+    return manifest.current(folder.documents, "ingest", inputs, section)
 
 
 def plan_units(recipe: Recipe, annotate: Annotate | None) -> list[Unit]:

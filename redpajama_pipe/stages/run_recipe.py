@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from redpajama_pipe import recipe as recipes
 from redpajama_pipe import storage
 from redpajama_pipe.arguments import Job, run_job
-from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.recipe import Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.signals.annotation import settings_of
 from redpajama_pipe.stages import (
+    annotate_documents,
     build_schedule,
+    decontaminate_documents,
     dedup_documents,
     filter_documents,
     ingest_documents,
@@ -38,13 +41,26 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         The summary, see summary.build_summary.
     """
     storage.write_bytes(folder.recipe, recipes.to_yaml(recipe).encode("utf-8"))
-    ingest_documents.run(spark, recipe, folder, annotate=True, quiet=quiet)
+    annotated_documents(spark, recipe, folder, quiet=quiet)
     filter_documents.run(spark, recipe, folder, quiet=quiet)
     dedup_documents.run(spark, recipe, folder, quiet=quiet)
+    decontaminate_documents.run(spark, recipe, folder, quiet=quiet)
     pack_tokens.run(spark, recipe, folder, quiet=quiet)
     build_schedule.run(recipe, folder, quiet=quiet)
     write_report.run(spark, recipe, folder, quiet=quiet)
     return write_summary(recipe, folder)
+
+
+def annotated_documents(
+    spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False
+) -> None:
+    """Write documents/ with the recipe's annotations; where only these are new, they are written beside the text."""
+    found = ingest_documents.stored(recipe, folder, quiet=quiet)
+    if found is not None and found.recipe.get("annotate") != to_tree(settings_of(recipe)):
+        annotate_documents.run(spark, recipe, folder, quiet=quiet)
+        return
+    ingest_documents.run(spark, recipe, folder, annotate=True, quiet=quiet)
+    storage.remove(folder.annotations)  # those of other settings would be read before the documents' own
 
 
 def work(job: Job) -> None:

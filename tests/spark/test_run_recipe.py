@@ -265,6 +265,26 @@ def test_separate_ingest_and_annotate_decide_the_same(finished: Finished, spark:
     assert one == other
 
 
+def test_new_signals_are_written_beside_the_text_and_old_ones_come_back(
+    finished: Finished, spark: SparkSession, tmp_path: Path
+) -> None:
+    settings, run, _ = finished
+    copy = RunFolder.at(str(shutil.copytree(run.path, tmp_path / "run")))
+    parts = {path.name: path.stat().st_mtime_ns for path in Path(copy.documents).glob("*.parquet")}
+    more = recipe.from_tree(
+        {**recipe.to_tree(settings), "annotate": {"signals": ["rps_doc_word_count", "pii_spans"]}}, "small"
+    )
+    run_recipe.annotated_documents(lambda: spark, more, copy, quiet=True)
+    where, _ = copy.annotated()
+    assert where == copy.annotations
+    assert {"rps_doc_word_count", "pii_spans", "word_count"} <= set(rows(where)[0])
+    filter_documents.run(lambda: spark, more, copy, quiet=True)
+    assert rows(copy.decisions("filter")) == rows(run.decisions("filter"))
+    run_recipe.annotated_documents(lambda: spark, settings, copy, quiet=True)
+    assert copy.annotated()[0] == copy.documents
+    assert {path.name: path.stat().st_mtime_ns for path in Path(copy.documents).glob("*.parquet")} == parts
+
+
 def test_a_document_that_vanishes_stops_the_run(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:
     settings, run, _ = finished
     copy = RunFolder.at(str(tmp_path / "copy"))

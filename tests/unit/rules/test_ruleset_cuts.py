@@ -54,3 +54,17 @@ def test_published_cuts_name_signals_that_hold_spans(name: str) -> None:
     rules = ruleset.load(name)
     assert rules.cuts
     assert all(SIGNALS[cut.spans].type == SPANS for cut in rules.cuts)
+
+
+def test_included_rules_come_first_and_are_called_after_the_set_that_includes_them(tmp_path: Path) -> None:
+    massivetext, gopher = ruleset.load("massivetext"), ruleset.load("gopher")
+    assert massivetext.rules == gopher.rules
+    assert massivetext.name == "massivetext"
+    own = tmp_path / "own.yaml"
+    own.write_text("name: own\ninclude: [pii, gopher]\nrules:\n  - {name: x, keep: 'word_count > 1', on_null: drop}\n")
+    loaded = ruleset.load(str(own))
+    assert [rule.name for rule in loaded.rules] == [*(rule.name for rule in gopher.rules), "x"]
+    assert [cut.name for cut in loaded.cuts] == ["pii"]
+    own.write_text(f"name: own\ninclude: ['{own}']\n")
+    with pytest.raises(RecipeError, match="includes itself"):
+        ruleset.load(str(own))
