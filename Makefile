@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
 .PHONY: help install java demo test lint format wheel zip check clean
@@ -10,14 +11,18 @@ STAMP := $(VENV)/.installed
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## a virtual environment with everything, in .venv
+install: $(TOOLS) ## a virtual environment with everything, in .venv
 
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "redpajama_pipe needs Python 3.11 or newer; say make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lid,test,lint]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lid]'
 	touch $(STAMP)
+
+$(TOOLS): $(STAMP)
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lid,test,lint]'
+	touch $(TOOLS)
 
 java: ## Java 17 through apt-get, where there is none and apt-get is there and allowed
 	@command -v java >/dev/null || [ -x "$$JAVA_HOME/bin/java" ] || \
@@ -30,19 +35,19 @@ demo: $(STAMP) java ## the whole pipeline in local mode on a sample that needs n
 	$(BIN)/redpajama-pipe make-sample demo/sample
 	$(BIN)/redpajama-pipe run sample --output demo/run --set vars.data=demo/sample
 
-test: $(STAMP) java ## the tests
+test: $(TOOLS) java ## the tests
 	$(BIN)/python -m pytest
 
-lint: $(STAMP) ## ruff and mypy --strict
+lint: $(TOOLS) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(STAMP) ## rewrite the code as ruff likes it
+format: $(TOOLS) ## rewrite the code as ruff likes it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-wheel: $(STAMP) ## dist/*.whl and the source archive
+wheel: $(TOOLS) ## dist/*.whl and the source archive
 	$(BIN)/python -m build --outdir dist .
 
 zip: wheel ## dist/redpajama_pipe.zip for spark-submit --py-files (a wheel does not reach the workers, a zip does)

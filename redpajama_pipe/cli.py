@@ -35,6 +35,7 @@ _STAGES = {
     "dedup": ("dedup_documents", "exact and verified near-duplicates to decisions"),
     "decontaminate": ("decontaminate_documents", "documents with text of evaluation sets to decisions"),
     "tokenize": ("pack_tokens", "kept text to .bin/.idx shards and a token map"),
+    "train-tokenizer": ("train_tokenizer", "a tokenizer of its own from kept text, for other runs too"),
     "schedule": ("build_schedule", "the order in which training reads, for 1 and 1.5 epochs"),
     "train-quality-classifier": ("train_quality_classifier", "a fastText classifier of a run's documents"),
     "train-language-model": ("train_language_model", "a KenLM model of a run's documents, for perplexity"),
@@ -131,6 +132,23 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the weights (default: float32; the published evaluation: float16)",
     )
     memory.set_defaults(work=_memorisation)
+    compared = commands.add_parser(
+        "experiment",
+        help="train models on a corpus with and without its duplicates, and compare what they know",
+        description="Run both recipes of an experiment, train its models, and write results.md; goes on where it was.",
+    )
+    compared.add_argument("name", metavar="NAME", help="a folder of conf/experiments (pythia_mini) or a .yaml file")
+    compared.add_argument("--output", "-o", metavar="DIR", required=True, help="folder, on a local disk")
+    compared.add_argument("--master", help="Spark master: local[4] (default: local[*])")
+    compared.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the experiment: data=FOLDER, model=pythia_14m, seeds=[1,2,3,4,5], corpus.documents=0",
+    )
+    compared.add_argument("--quiet", "-q", action="store_true", help="no progress lines")
+    compared.set_defaults(work=_experiment)
     export = commands.add_parser(
         "export",
         help="shards as one .bin/.idx pair, as datatrove's .ds, or pre-shuffled as Pythia's",
@@ -167,6 +185,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     described.add_argument("names", nargs="*", metavar="NAME", help="a signal or a family")
     described.set_defaults(work=_signals)
+    words = commands.add_parser(
+        "fetch-word-lists",
+        help="stop words and bad words, which RedPajama-V2's and C4's signals need",
+        description="Fetch stopwords-json and naughty-words from npm's registry and check them.",
+    )
+    words.add_argument("folder", nargs="?", metavar="FOLDER", help="where to (default: where they are looked for)")
+    words.set_defaults(work=_fetch_word_lists)
     listing = commands.add_parser(
         "catalog",
         help="list recipes, rule sets and tokenizers, or print one",
@@ -245,6 +270,13 @@ def _memorisation(options: argparse.Namespace) -> None:
     print(f"{options.output}  {file.bytes:,} bytes")
 
 
+def _experiment(options: argparse.Namespace) -> None:
+    from redpajama_pipe.training import experiment, experiment_plan
+
+    experiment.run(experiment_plan.load(options.name, options.set), options.output, options.master, quiet=options.quiet)
+    print((Path(options.output) / "results.md").read_text("utf-8"), end="")
+
+
 def _export(options: argparse.Namespace) -> None:
     from redpajama_pipe import manifest, storage
     from redpajama_pipe.run_folder import RunFolder
@@ -276,6 +308,13 @@ def _signals(options: argparse.Namespace) -> None:
     from redpajama_pipe.signals.listing import describe_signals, list_signals
 
     print(describe_signals(options.names) if options.names else list_signals())
+
+
+def _fetch_word_lists(options: argparse.Namespace) -> None:
+    from redpajama_pipe.signals.resources import fetch_word_lists
+
+    for folder in fetch_word_lists(Path(options.folder) if options.folder else None):
+        print(folder)
 
 
 def _catalog(options: argparse.Namespace) -> None:

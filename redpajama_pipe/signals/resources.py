@@ -104,8 +104,8 @@ class Resources:
         found = next(self._candidates(package), None)
         if found is None:
             raise SetupError(
-                f"no word lists of {package.name} in {self._folder()}: call "
-                f"redpajama_pipe.signals.resources.fetch_word_lists(), or unpack {package.address} to "
+                f"no word lists of {package.name} in {self._folder()}: "
+                f"redpajama-pipe fetch-word-lists fetches them; or unpack {package.address} to "
                 f"{self._folder() / package.folders[0]}, or set annotate.word_lists or {WORD_LISTS_ENVIRONMENT}"
             )
         return found

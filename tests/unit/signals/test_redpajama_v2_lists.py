@@ -79,7 +79,7 @@ def test_missing_lists_say_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(SetupError) as refused:
         Resources(word_lists=str(tmp_path)).words(BAD_WORDS, "en")
     assert str(refused.value) == (
-        f"no word lists of naughty-words in {tmp_path}: call redpajama_pipe.signals.resources.fetch_word_lists(), or "
+        f"no word lists of naughty-words in {tmp_path}: redpajama-pipe fetch-word-lists fetches them; or "
         "unpack https://registry.npmjs.org/naughty-words/-/naughty-words-1.2.0.tgz to "
         f"{tmp_path / 'naughty-words'}, or set annotate.word_lists or REDPAJAMA_PIPE_WORD_LISTS"
     )
