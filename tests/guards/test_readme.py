@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from textwrap import dedent
 
@@ -42,7 +43,7 @@ def test_commands_of_the_readme_exist() -> None:
     shown = re.findall(r"^ {4}(redpajama-pipe [a-z].*?)(?:\s+#.*)?$", README, re.MULTILINE)
     assert len(shown) >= 8
     for line in shown:
-        words = [word.strip("'") for word in line.split(">")[0].split()[1:]]
+        words = shlex.split(re.sub(r" > \S+$", "", line))[1:]
         try:
             cli.build_parser().parse_args(words)
         except SystemExit:
