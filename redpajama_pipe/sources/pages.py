@@ -15,8 +15,8 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+from contextlib import contextmanager, suppress
+from typing import IO
 
 from redpajama_pipe.sources.charset import Decoded, decode
 from redpajama_pipe.sources.html import ExtractionError, Page, find_extractor
@@ -113,10 +113,8 @@ class _Child:
             return
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         self._process.stdout.close()
         self._process.wait()
 
@@ -136,13 +134,13 @@ def serve() -> None:
             _send(answers, pickle.dumps(found))
 
 
-def _send(pipe: BinaryIO, data: bytes) -> None:
+def _send(pipe: IO[bytes], data: bytes) -> None:
     pipe.write(_SIZE.pack(len(data)))
     pipe.write(data)
     pipe.flush()
 
 
-def _receive(pipe: BinaryIO) -> bytes | None:
+def _receive(pipe: IO[bytes]) -> bytes | None:
     """Take one message; None: the other side is gone."""
     head = pipe.read(_SIZE.size)
     if len(head) < _SIZE.size:

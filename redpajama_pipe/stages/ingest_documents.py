@@ -4,6 +4,8 @@ A file that cannot be read as a whole (it is gone, or its server did not answer 
 After them it stops the run, which names it; a rerun reads such files alone. A source with `allow_failed_files` goes on
 without them: each is a row in quarantine, `unreadable_file`, counted with the records that could not be read, and has
 no receipt, so that the next run tries it again.
+
+A page that kills the native code that parses it costs one attempt of its task, and then itself: see sources.pages.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import math
 
 from redpajama_pipe.report.model import (
     Cluster,
+    CutRow,
     DocCard,
     FunnelRow,
     Histogram,
@@ -20,6 +21,7 @@ from redpajama_pipe.report.model import (
     ShardRow,
     SkippedRow,
     StageRow,
+    TaskRow,
     Threshold,
     TokenRow,
 )
@@ -313,6 +315,8 @@ def rich_report() -> ReportData:
         totals=total,
         funnel=[*sources, *_languages()],
         rules=_rules(),
+        cuts=[CutRow("c4_published.lines.javascript", 7_120, 9_004, 611_227)],
+        tasks=[TaskRow("boolq", 3_270, 0, 279_441, 12, 3), TaskRow("piqa", 1_838, 12, 53_107, 0, 0)],
         quarantine=[
             QuarantineRow(
                 "common_crawl",

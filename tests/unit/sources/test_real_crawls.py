@@ -22,10 +22,12 @@ WARC_CASES = {
     "commoncrawl_2016_50/as_published/sample.warc.gz": "warcinfo 1 request 6 metadata 5 document 5 !truncated_warc 1",
     "commoncrawl_2016_50/as_published/sample.wet": "warcinfo 1 document 68",
     "commoncrawl_2016_50/as_published/sample.wet.gz": "warcinfo 1 document 68",
+    "commoncrawl_2016_50/as_published/sample.wat": "warcinfo 1 metadata 15",
     "commoncrawl_2016_50/as_published/sample.wat.gz": "warcinfo 1 metadata 15",
     "commoncrawl_2016_50/as_published/sample.warc.paths": "!not_a_warc 1",
     "commoncrawl_2016_50/repaired/sample.warc.gz": "warcinfo 1 request 6 metadata 5 document 6",
     "commoncrawl_2016_50/repaired/sample.wet.gz": "warcinfo 1 document 68",
+    "commoncrawl_2016_50/repaired/sample.wat.gz": "warcinfo 1 metadata 15",
     "commoncrawl_2020_34/clipped.warc.gz": "!truncated_gzip 1",
     "commoncrawl_2020_34/clueweb-quirk.warc.gz": "warcinfo 1 document 29",
     "commoncrawl_2020_34/warcfile.warc": "warcinfo 1 request 17 metadata 16 document 16",
@@ -33,20 +35,27 @@ WARC_CASES = {
     "commoncrawl_2020_34/warcfile.warc.lz4": "!unsupported_compression 1",
     "commoncrawl_2020_34/block-sized-records.warc": "unknown_type 3",
     "commoncrawl_2020_34/block-sized-records.warc.gz": "unknown_type 3",
+    "commoncrawl_2020_34/block-sized-records.warc.lz4": "!unsupported_compression 1",
+    "commoncrawl_2024_22/whirlwind.warc": "warcinfo 1 request 1 metadata 1 document 1",
     "commoncrawl_2024_22/whirlwind.warc.gz": "warcinfo 1 request 1 metadata 1 document 1",
     "commoncrawl_2024_22/whirlwind.warc.wet": "warcinfo 1 document 1",
     "commoncrawl_2024_22/whirlwind.warc.wat.gz": "warcinfo 1 metadata 1",
+    "commoncrawl_2024_22/whirlwind.warc.wat": "warcinfo 1 metadata 1",
+    "commoncrawl_2024_22/whirlwind.warc.wet.gz": "warcinfo 1 document 1",
     "cc_net_2018.wet.txt": "warcinfo 1 document 3",
     # one gzip member for all records; lengths that are wrong, a record whose date is "null"
     "heritrix/badexample.arc.gz": "arc_header 1 mime 1 document 1 empty_text 2 !truncated_warc 1",
     "heritrix/example.arc.gz": "arc_header 1 mime 122 status 47 empty_text 2 document 128",
     "heritrix/example.warc.gz": "warcinfo 1 request 261 metadata 261 mime 122 status 47 empty_text 2 document 128",
+    "heritrix/example.docs.warc.gz": "warcinfo 3 request 9 mime 9",
     "heritrix/example.pdf.warc.gz": "warcinfo 2 request 37 mime 31 status 3 revisit 2 document 1",
+    "heritrix/example.txt.warc.gz": "warcinfo 2 request 2 document 2",
     "heritrix/issue-493.warc": "warcinfo 2 request 15 status 1 mime 5 revisit 5 empty_text 1 document 3",
     "heritrix/issue-514.warc": "warcinfo 1 request 2 status 1 metadata 1 document 3",
     "warcio_cases/bad.arc": "arc_header 1 empty_text 3",
     "warcio_cases/example-bad-non-chunked.warc.gz": "warcinfo 2 request 2 revisit 1 document 1",
     "warcio_cases/example-bad.warc.gz.bad": "warcinfo 1 request 2 revisit 1 status 1 document 1",
+    "warcio_cases/example-digest.warc": "request 4",
     "warcio_cases/example-iana.org-chunked.warc": "warcinfo 1 request 1 document 1",
     "warcio_cases/example-resource.warc.gz": "warcinfo 2 document 1",
     "warcio_cases/example-space-in-target-uri.warc.gz": "warcinfo 1 mime 1",
@@ -54,7 +63,9 @@ WARC_CASES = {
     "warcio_cases/example-trunc.warc": "warcinfo 2 request 1 document 1",
     "warcio_cases/example-wget-bad-target-uri.warc.gz": "warcinfo 1 request 1 metadata 1 document 3",
     "warcio_cases/example-wrong-chunks.warc.gz": "request 1 document 1",
+    "warcio_cases/example.arc": "arc_header 1 document 1",
     "warcio_cases/example.arc.gz": "arc_header 1 document 1",
+    "warcio_cases/example.warc": "warcinfo 2 request 2 revisit 1 document 1",
     "warcio_cases/example.warc.gz": "warcinfo 2 request 2 revisit 1 document 1",
     "warcio_cases/post-test.warc.gz": "request 3 mime 3",
     "wrapped/article-extraction-benchmark.warc.gz": "warcinfo 1 document 181",
@@ -75,6 +86,11 @@ def read(path: Path, kind: str, **options: str) -> list[Record]:
 def counts(text: str) -> dict[str, int]:
     words = text.split()
     return {word: int(number) for word, number in zip(words[::2], words[1::2], strict=True)}
+
+
+def test_every_crawl_file_is_in_the_table(real_data: Path) -> None:
+    there = {str(path.relative_to(real_data / "warc")) for path in (real_data / "warc").rglob("*") if path.is_file()}
+    assert {name for name in there if not name.startswith("wrapped/debian-")} == WARC_CASES.keys()
 
 
 @pytest.mark.parametrize("name", WARC_CASES)
