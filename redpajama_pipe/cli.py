@@ -53,6 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     for name, (module, line) in _STAGES.items():
         stage = commands.add_parser(name, help=line, description=line)
         arguments.add_job_arguments(stage)
+        if name == "ingest":
+            stage.add_argument(
+                "--sink",
+                choices=("redpajama", "redpajama_v2"),
+                help="write the documents to RUN/sink too: redpajama is the public envelope (text, meta) as JSON lines",
+            )
         if name == "filter":
             stage.add_argument(
                 "--what-if",
@@ -158,9 +164,10 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("target", metavar="TARGET", help="prefix of the files to write, without .bin, .idx or .ds")
     export.add_argument(
         "--layout",
-        choices=("merged", "ds", "preshuffled"),
+        choices=("merged", "ds", "preshuffled", "jsonl"),
         default="merged",
-        help="merged: one pair, documents in the corpus's order; ds: datatrove; preshuffled: in training order",
+        help="merged: one pair, documents in the corpus's order; ds: datatrove; preshuffled: in training order; "
+        "jsonl: each document's ids and meta, compressed by the name of TARGET",
     )
     export.add_argument("--epochs", type=float, help="preshuffled: which schedule")
     export.set_defaults(work=_export)
@@ -291,6 +298,9 @@ def _export(options: argparse.Namespace) -> None:
         files = list(export.merge_shards(names, options.target))
     elif options.layout == "ds":
         files = export.write_ds(ShardedDataset(names), options.target, tokens.counts["tokenizer"]["name"])
+    elif options.layout == "jsonl":
+        shards = [shard["name"] for shard in tokens.counts["shards"]]
+        files = [export.write_jsonl(folder.tokens, shards, options.target)]
     else:
         files = export.write_preshuffled(open_run(options.run, options.epochs), options.target)
     for file in files:

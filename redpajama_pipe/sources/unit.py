@@ -29,7 +29,10 @@ from redpajama_pipe.tables import TableWriter
 BATCH_BYTES = 16 << 20
 BATCH_DOCUMENTS = 8192
 # Keys of a source that say which files are read, not what becomes of one.
-CHOOSING = ("paths", "exclude", "fraction", "base", "max_quarantined_share", "allow_failed_files")
+CHOOSING = (
+    *("paths", "exclude", "fraction", "base", "max_quarantined_share", "allow_failed_files"),
+    *("wiki_date", "languages", "dump_mirror"),
+)
 PLAIN = (schema.TEXT, schema.DOC_ID, schema.CONTENT_HASH, schema.SIGNATURE, "record_id", "url", "meta", "title")
 
 
@@ -61,8 +64,9 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """Name the unit after its source and its identity, so that other files do not change it."""
-        return f"{self.source.name}-{hashlib.blake2b(self.split.identity.encode(), digest_size=6).hexdigest()}"
+        """Name the unit after its source, its identity and its place, so that other files do not change it."""
+        base = f"{self.source.name}-{hashlib.blake2b(self.split.identity.encode(), digest_size=6).hexdigest()}"
+        return f"{base}-{self.split.start}" if self.split.start else base
 
     @property
     def key(self) -> str:

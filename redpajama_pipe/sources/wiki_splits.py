@@ -26,7 +26,6 @@ from redpajama_pipe.recipe import Source
 from redpajama_pipe.sources.record import Quarantined, Record, Split
 from redpajama_pipe.sources.remote import DEFAULT, Retry, is_http, open_remote
 from redpajama_pipe.sources.streams import Fault, MemberStream
-from redpajama_pipe.sources.unit import Unit
 from redpajama_pipe.sources.wiki_pages import PageReader, RawPage
 
 # Compressed bytes of a split, at least: some minutes of work, most of it cleaning. Another value gives other parts, the
@@ -45,15 +44,6 @@ _STREAM_BYTES = 10
 _ROOT = b"<mediawiki>"
 _ROOT_END = b"</mediawiki>"
 _WAY_OUT = "fetch the dump and its index again, or remove the index to read the dump in one task"
-
-
-@dataclass(frozen=True)
-class RangeUnit(Unit):
-    """A unit that does not begin where its file does: its parts and its receipt are named after the place too."""
-
-    @property
-    def name(self) -> str:
-        return f"{super().name}-{self.split.start}"
 
 
 def is_index(path: str) -> bool:

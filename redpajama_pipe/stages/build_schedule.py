@@ -16,14 +16,16 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import PipelineError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Recipe, to_tree
+from redpajama_pipe.recipe import Recipe, build, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.blend import check_weights, label_documents
 from redpajama_pipe.tokens.indexed import ShardedDataset
 from redpajama_pipe.tokens.lookup import write_lookup
 from redpajama_pipe.tokens.order import Order, build_order, count_exposure, write_order
+from redpajama_pipe.tokens.packing import check_packing, count_packing, describe_packing
 from redpajama_pipe.tokens.schedule import Plan
+from redpajama_pipe.tokens.spec import TokenizerSpec
 
 
 def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
@@ -32,7 +34,8 @@ def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
     Returns:
         The manifest; its counts: for each schedule epochs, mode, folder, steps, samples, tokens, how many documents
         are seen how often (`seen`: by how often a document's first token is an input), how many are `left_out` by the
-        split or the blend, and how many sequences each source of a blend gives.
+        split or the blend, how many sequences each source of a blend gives, and, without a blend, what the packing
+        costs (`packed`, see PackingCounts: of one epoch; of the whole stream where it is concat).
 
     Raises:
         ManifestError: tokenize did not finish.
@@ -40,6 +43,7 @@ def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
         RecipeError: the split or the blend does not fit what was kept.
     """
     check_weights(recipe.schedule.blend)
+    check_packing(recipe.schedule.packing, recipe.schedule.mode, bool(recipe.schedule.blend))
     tokens = manifest.read(folder.tokens)
     inputs = {"tokens": tokens.hash}
     # a mapping's hash does not depend on its order, but the order of a blend decides between equals
@@ -70,17 +74,32 @@ def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
                 "samples": plan.samples,
                 "shards": shards,
             }
+            if settings.packing != "concat":
+                spec = build(TokenizerSpec, tokens.recipe["spec"], f"the tokenizer of {folder.tokens}")
+                described["pad_id"] = spec.pad_id
             written = write_order(storage.join(folder.schedule, name), order, described)
             written += write_lookup(storage.join(folder.schedule, name), order)
             files += [File(f"{name}/{file.path}", file.bytes, file.sha256) for file in written]
-            schedules.append(_summary(order, plan, sizes, name, epochs))
-        progress.note = ", ".join(f"{row['epochs']:g} epochs: {row['steps']:,} steps" for row in schedules)
+            schedules.append(_summary(order, plan, sizes, name, epochs, settings.packing))
+        progress.note = ", ".join(map(_note, schedules))
     return manifest.write(
         folder.schedule, "schedule", inputs, section, {"schedules": schedules}, files, progress.seconds
     )
 
 
-def _summary(order: Order, plan: Plan, sizes: NDArray[np.int32], name: str, epochs: float) -> dict[str, Any]:
+def _note(row: dict[str, Any]) -> str:
+    text = f"{row['epochs']:g} epochs: {row['steps']:,} steps"
+    if "packed" in row:
+        packed = row["packed"]
+        text += (
+            f" ({row['packing']}: {packed['padding_share']:.2%} padding, {packed['cut_share']:.1%} of documents cut)"
+        )
+    return text
+
+
+def _summary(
+    order: Order, plan: Plan, sizes: NDArray[np.int32], name: str, epochs: float, packing: str
+) -> dict[str, Any]:
     counted = count_exposure(order, sizes, plan.samples).first_token
     scheduled = np.zeros(len(sizes), np.bool_)
     for part in order.parts:
@@ -95,6 +114,10 @@ def _summary(order: Order, plan: Plan, sizes: NDArray[np.int32], name: str, epoc
         "tokens": plan.samples * order.seq_len,
         "seen": {str(number): int(count) for number, count in zip(times, documents, strict=True)},
     }
+    if order.dataset_index is None:
+        summary["packing"] = packing
+        counts = count_packing(order.parts[0].schedule, order.parts[0].gather(sizes))
+        summary["packed"] = describe_packing(counts)
     left_out = len(sizes) - int(scheduled.sum())
     if left_out:
         summary["left_out"] = left_out

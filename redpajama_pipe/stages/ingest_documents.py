@@ -38,7 +38,6 @@ from redpajama_pipe.sources.unit import (
     receipt_path,
 )
 from redpajama_pipe.sources.wiki_dumps import with_dumps
-from redpajama_pipe.sources.wiki_splits import RangeUnit
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -171,7 +170,7 @@ def plan_units(recipe: Recipe, annotate: Annotate | None) -> list[Unit]:
                 states[split.uri] = _state(split.uri, retry, listed=bool(source.snapshot))
             size, state = states[split.uri]
             units.append(
-                (RangeUnit if split.start else Unit)(
+                Unit(
                     split=split,
                     source=source,
                     annotate=annotate,
@@ -338,6 +337,13 @@ class _FileProgress(Progress):
 def work(job: Job) -> None:
     """Do this stage for a parsed command line: extraction only, annotate adds the signals."""
     run(job.spark, job.recipe, job.folder, annotate=False, quiet=job.quiet)
+    sink = getattr(job.options, "sink", None)  # jobs/ scripts have no such option
+    if sink:
+        from redpajama_pipe.stages import export_documents
+
+        layout = "redpajama_v1" if sink == "redpajama" else sink
+        target = storage.join(job.folder.path, "sink")
+        export_documents.run(job.spark, job.folder, target, layout, everything=True, quiet=job.quiet)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

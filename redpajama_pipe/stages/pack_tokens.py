@@ -7,7 +7,8 @@ depends on the corpus and the recipe alone. Tasks read the text of their parts t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redpajama_pipe import decisions, manifest, schema, storage
@@ -20,7 +21,8 @@ from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.pack import PackSettings, packer, read_rows, shard_name
-from redpajama_pipe.tokens.spec import TokenizerSpec, find_file, load_spec
+from redpajama_pipe.tokens.spec import find_file, load_spec
+from redpajama_pipe.tokens.train import train_tokenizer
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -40,7 +42,9 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     where, annotated = folder.annotated()
     taken = folder.decided()
     spec = load_spec(recipe.tokenize.tokenizer)
-    inputs = {"documents": annotated.hash, **{f"decisions {found.stage}": found.hash for found in taken.values()}}
+    if recipe.tokenize.special_tokens_in_text is not None:
+        spec = replace(spec, special_tokens_in_text=recipe.tokenize.special_tokens_in_text)
+    inputs = kept_inputs(annotated, taken.values())
     section: dict[str, Any] = {**to_tree(recipe.tokenize), "path": "", "spec": to_tree(spec)}
     model = ""
     if not spec.trained:
@@ -55,11 +59,13 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         documents = read_annotated(session, where)
         kept = keep(documents, decisions.read(session, list(taken)) if taken else None)
         kept = kept.select(*_KEPT).cache()
-        sizes = {row[schema.PART]: (row["documents"], row["bytes"]) for row in _sizes(kept).collect()}
+        sizes = {row[schema.PART]: (row["documents"], row["bytes"]) for row in part_sizes(kept).collect()}
         total = sum(count for count, _ in sizes.values())
         _reconcile(annotated, list(taken.values()), total)
         if spec.trained:
-            model = _train(kept, recipe, spec, folder, sum(size for _, size in sizes.values()))
+            texts = training_texts(kept, recipe, folder, sum(size for _, size in sizes.values()))
+            prefix = storage.join(folder.tokens, "tokenizer")
+            model = train_tokenizer(spec, texts, prefix, recipe.tokenize.vocab_size)
         order = [name for name, _, _ in annotated.counts["parts"]]
         plan = plan_shards(order, sizes, recipe.tokenize.shard_bytes)
         settings = PackSettings(folder.documents, folder.tokens, spec, model, recipe.tokenize.append_eod)
@@ -147,7 +153,13 @@ def plan_shards(
     return plan
 
 
-def _sizes(kept: DataFrame) -> DataFrame:
+def kept_inputs(annotated: Manifest, taken: Iterable[Manifest]) -> dict[str, str]:
+    """Return the hashes of what decides which text is kept."""
+    return {"documents": annotated.hash, **{f"decisions {found.stage}": found.hash for found in taken}}
+
+
+def part_sizes(kept: DataFrame) -> DataFrame:
+    """Return for each part how many documents are kept, and the bytes of their text."""
     from pyspark.sql import functions as F
 
     return kept.groupBy(schema.PART).agg(F.count("*").alias("documents"), F.sum(schema.BYTE_COUNT).alias("bytes"))
@@ -176,11 +188,19 @@ def _reconcile(annotated: Manifest, taken: Sequence[Manifest], kept: int) -> Non
         raise ReconcileError(f"{documents} documents in, but {kept} kept and {dropped} dropped")
 
 
-def _train(kept: DataFrame, recipe: Recipe, spec: TokenizerSpec, folder: RunFolder, total: int) -> str:
-    """Train the recipe's tokenizer on a share of the kept text, chosen by document id, sorted by part and row."""
-    from pyspark.sql import functions as F
+def training_texts(kept: DataFrame, recipe: Recipe, folder: RunFolder, total: int) -> Iterator[str]:
+    """Read the share of the kept text on which a tokenizer is trained: chosen by document id, sorted by part and row.
 
-    from redpajama_pipe.tokens.train import train_sentencepiece
+    Args:
+        kept: documents, with at least part, row and doc_id.
+        recipe: its tokenize.train_bytes says how much.
+        folder: of the run.
+        total: bytes of all the kept text.
+
+    Raises:
+        PipelineError: nothing is kept.
+    """
+    from pyspark.sql import functions as F
 
     if not total:
         raise PipelineError("no document is kept, so there is no text to train a tokenizer on; see the report")
@@ -190,9 +210,7 @@ def _train(kept: DataFrame, recipe: Recipe, spec: TokenizerSpec, folder: RunFold
         schema.PART, schema.ROW, schema.DOC_ID
     )
     rows = chosen.orderBy(schema.PART, schema.ROW).toArrow()
-    prefix = storage.join(folder.tokens, "tokenizer")
-    texts = (text for batch in rows.to_batches() for text in read_rows(folder.documents, batch))
-    return str(train_sentencepiece(texts, prefix, recipe.tokenize.vocab_size))
+    return (text for batch in rows.to_batches() for text in read_rows(folder.documents, batch))
 
 
 def _trained_file(folder: RunFolder, model: str) -> File:

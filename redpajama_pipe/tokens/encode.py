@@ -6,7 +6,8 @@ characters whose normalisation changed since Unicode 9 (see nfc_drift), models i
 
 Nothing is added: no BOS, no EOS, no separator. Special tokens that a text spells out: in a `hf_json` tokenizer they
 become their id, as in Hugging Face tokenizers, so a text that says `<|endoftext|>` ends a document there; in a
-`sentencepiece` one they stay text.
+`sentencepiece` one they stay text; the spec may say otherwise, see special_text. Long documents go in pieces, see
+chunks.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from numpy.typing import NDArray
 from redpajama_pipe import storage
 from redpajama_pipe.errors import SetupError
 from redpajama_pipe.text.buffers import utf8
-from redpajama_pipe.tokens import nfc_drift, spm_model
+from redpajama_pipe.tokens import chunks, nfc_drift, spm_model
+from redpajama_pipe.tokens.chunks import ChunkedTexts
 from redpajama_pipe.tokens.spec import TokenizerSpec
+from redpajama_pipe.tokens.special_text import SpecialTexts, encode_around, put_rows
 
 Engine = Literal["gigatoken", "reference"]
 Ids = NDArray[np.uint32]
@@ -91,7 +94,20 @@ def open_encoder(spec: TokenizerSpec, path: str | Path, engine: Engine = "gigato
     if engine == "gigatoken":
         encoder = _open_gigatoken(spec, data, reference) or reference
     _check(spec, reference, encoder)
-    return encoder
+    return _chunked(spec, data, _with_special_texts(spec, reference, encoder))
+
+
+def _with_special_texts(spec: TokenizerSpec, reference: _Reference, encoder: Encoder) -> Encoder:
+    native = "as_special" if spec.kind == "hf_json" else "as_text"
+    wanted = spec.special_tokens_in_text or native
+    if wanted == native:
+        return encoder
+    return SpecialTexts(encoder, list(reference.special_tokens), None if wanted == "error" else reference.encode_other)
+
+
+def _chunked(spec: TokenizerSpec, data: bytes, encoder: Encoder) -> Encoder:
+    drop_space = chunks.json_cuts(data) if spec.kind == "hf_json" else chunks.sentencepiece_cuts(data)
+    return encoder if drop_space is None else ChunkedTexts(encoder, drop_space)
 
 
 def _check(spec: TokenizerSpec, reference: _Reference, encoder: Encoder) -> None:
@@ -117,6 +133,15 @@ class _Reference(ABC):
     def encode(self, text: str) -> list[int]: ...
 
     @abstractmethod
+    def encode_other(self, text: str) -> list[int]:
+        """Encode with special tokens in the text taken the other way: as text in hf_json, as special elsewhere."""
+
+    @property
+    @abstractmethod
+    def special_tokens(self) -> dict[str, int]:
+        """The tokens that are no text, and their ids."""
+
+    @abstractmethod
     def token_id(self, token: str) -> int | None: ...
 
     @abstractmethod
@@ -132,7 +157,25 @@ class _JsonReference(_Reference):
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_buffer(data)
+        self._data = data
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    @cached_property
+    def _as_text(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_buffer(self._data)
+        tokenizer.encode_special_tokens = True  # tokenizers' name for taking them as text
+        return tokenizer
+
+    def encode_other(self, text: str) -> list[int]:
+        ids: list[int] = self._as_text.encode(text, add_special_tokens=False).ids
+        return ids
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {token.content: number for number, token in added.items() if token.special}
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -162,6 +205,13 @@ class _SentencePieceReference(_Reference):
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._processor.encode(text, add_bos=False, add_eos=False)
         return ids
+
+    def encode_other(self, text: str) -> list[int]:
+        return encode_around(text, self.special_tokens, self.encode)
+
+    @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        return {self._processor.id_to_piece(at): at for at, control in enumerate(self._control) if control}
 
     def token_id(self, token: str) -> int | None:
         found = self._processor.piece_to_id(token)
@@ -210,21 +260,9 @@ class _Gigatoken:
             drifting = np.zeros(len(texts), np.bool_)
             nfc_drift.find_drifting(data, starts, nfc_drift.changed(), drifting)
             if drifting.any():
-                return self._mend(texts, ids, offsets, np.flatnonzero(drifting))
+                rows = np.flatnonzero(drifting)
+                return put_rows(ids, offsets, rows, lambda row: self._reference.encode(texts[row].as_py()))
         return ids, offsets
-
-    def _mend(self, texts: pa.Array, ids: Ids, offsets: Offsets, rows: NDArray[np.int64]) -> tuple[Ids, Offsets]:
-        """Put the reference's ids in place of some documents'."""
-        pieces: list[Ids] = []
-        lengths = np.diff(offsets)
-        at = 0
-        for row in rows:
-            own = np.array(self._reference.encode(texts[int(row)].as_py()), np.uint32)
-            pieces += (ids[at : offsets[row]], own)
-            at = int(offsets[row + 1])
-            lengths[row] = len(own)
-        pieces.append(ids[at:])
-        return np.concatenate(pieces), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         return self._reference.decode(ids)

@@ -3,7 +3,8 @@
 Three passes over the schedule, and one over the columns of the token map that are asked for. Memory: about 60 bytes a
 document, 4 a sequence, and one shard's token map. For a few documents `lookup` is the way.
 A step reads the inputs of its sequences; the last id of a sequence is only predicted there, and is the next one's first
-input. Steps are counted from 0: step k reads turns k * batch_size to (k + 1) * batch_size - 1.
+input. A packed sequence reads every id it holds. Steps are counted from 0: step k reads turns k * batch_size to
+(k + 1) * batch_size - 1.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from redpajama_pipe.tokens.indexed import ShardedDataset
 from redpajama_pipe.tokens.loader import SequenceReader, open_run, schedule_folders
 from redpajama_pipe.tokens.lookup import Lookup, find_document, invert_part
 from redpajama_pipe.tokens.order import Order, count_exposure
+from redpajama_pipe.tokens.packing import PackedSchedule, count_packed_readings, list_packed_readings
 
 By = Literal["source", "language", "subset"]
 
@@ -102,13 +104,19 @@ class Exposures:
         ends = np.zeros(len(self.sizes) + 1, np.int64)
         for number, part in enumerate(order.parts):
             counts = np.zeros(part.schedule.documents, np.int64)
-            _count_readings(*self._stream(number), reader.samples, counts)
+            if isinstance(part.schedule, PackedSchedule):
+                count_packed_readings(*self._bins(part.schedule), counts)
+            else:
+                _count_readings(*self._stream(number), reader.samples, counts)
             part.scatter(counts, ends[1:])
         np.cumsum(ends, out=ends)
         steps = np.empty(ends[-1], np.int32)
         for number, part in enumerate(order.parts):
             free = part.gather(ends[:-1]).copy()
-            _list_readings(*self._stream(number), reader.samples, reader.batch_size, free, steps)
+            if isinstance(part.schedule, PackedSchedule):
+                list_packed_readings(*self._bins(part.schedule), reader.batch_size, free, steps)
+            else:
+                _list_readings(*self._stream(number), reader.samples, reader.batch_size, free, steps)
         kept = _sort_distinct(ends, steps)
         return ends, steps[:kept]
 
@@ -116,7 +124,11 @@ class Exposures:
         """Return a part's documents and where each of its sequences is read, as the kernels take them."""
         part = self.reader.order.parts[number]
         turns = invert_part(self.reader.order, number)
-        return part.gather(self.sizes), part.schedule.doc_idx, part.schedule.seq_len, turns
+        return part.gather(self.sizes), part.stream.doc_idx, part.stream.seq_len, turns
+
+    def _bins(self, schedule: PackedSchedule) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any]]:
+        """Return what training reads of packed documents, as the kernels take it."""
+        return schedule.pieces, schedule.bins, schedule.shuffle_idx[: self.reader.samples]
 
     def groups(self, by: By = "source") -> list[GroupExposure]:
         """Sum up by source, language or subset, sorted by name."""
@@ -329,7 +341,9 @@ def render_exposures(reader: SequenceReader, groups: Sequence[GroupExposure], by
 
 def _order_text(order: Order) -> str:
     if order.dataset_index is None:
-        return f"{order.mode} of {order.parts[0].schedule.epochs}"
+        schedule = order.parts[0].schedule
+        packing = f", {schedule.packing}" if isinstance(schedule, PackedSchedule) else ""
+        return f"{order.mode} of {schedule.epochs}{packing}"
     total = sum(part.weight for part in order.parts)
     parts = (
         f"{figures.share(part.weight, total)} {part.name} ({figures.plural(part.schedule.epochs, 'epoch')})"

@@ -12,12 +12,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -118,8 +119,41 @@ class IndexedWriter:
             self._stack.__exit__(kind, error, trace)
 
 
+class RemoteBytes:
+    """A file that fsspec opens: its size, and ranges of it."""
+
+    def __init__(self, path: str) -> None:
+        self.filesystem, self.path = fsspec.core.url_to_fs(path)
+        self._size = int(self.filesystem.info(self.path)["size"])
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read some ranges, (begin, end), with one call."""
+        return read_ranges([(self, begin, end) for begin, end in ranges])
+
+
+def read_ranges(ranges: Sequence[tuple[RemoteBytes, int, int]]) -> list[bytes]:
+    """Read ranges of files of one filesystem with one call: object stores answer them at the same time.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    if not ranges:
+        return []
+    files, starts, ends = zip(*((file.path, begin, end) for file, begin, end in ranges), strict=True)
+    try:
+        found: list[bytes] = ranges[0][0].filesystem.cat_ranges(list(files), list(starts), list(ends), on_error="raise")
+    except OSError as error:
+        raise InputError(f"cannot read {files[0]}: {error}") from error
+    return found
+
+
 class IndexedDataset:
     """One shard, memory-mapped: `dataset[i]` is sequence i as a read-only view of the file.
+
+    From a URL the .idx is read whole, and of the .bin the ranges asked for.
 
     Reads what GPT-NeoX and Megatron-core write, merged files included: they keep only the first entry of doc_idx.
     Bytes after doc_idx are ignored: Megatron-core puts modes there.
@@ -134,7 +168,7 @@ class IndexedDataset:
         """Map a shard.
 
         Args:
-            prefix: path with or without .bin or .idx.
+            prefix: path or URL with or without .bin or .idx.
 
         Raises:
             InputError: a file is missing, is not in this format, or is shorter than it says.
@@ -159,14 +193,16 @@ class IndexedDataset:
         # int64: byte offsets pass 2**31 in any real shard
         self._offsets: NDArray[np.int64] = np.frombuffer(index, "<i8", count, at + 4 * count)
         self.doc_idx: NDArray[np.int64] = np.frombuffer(index, "<i8", documents, at + 12 * count)
-        self._data = self._map(self._bin_path)
+        self._data = self._map(self._bin_path, whole=False)
         end = int(self._offsets[-1]) + int(self.sizes[-1]) * self.dtype.itemsize if count else 0
         if len(self._data) < end:
             raise InputError(f"{self._bin_path} has {len(self._data)} bytes, its index asks for {end}; write it again")
 
     @staticmethod
-    def _map(path: str) -> Any:
+    def _map(path: str, whole: bool = True) -> Any:
         try:
+            if "://" in path:
+                return storage.read_bytes(path) if whole else RemoteBytes(path)
             with open(path, "rb") as file:
                 if os.fstat(file.fileno()).st_size == 0:  # mmap refuses an empty file
                     return b""
@@ -195,7 +231,15 @@ class IndexedDataset:
         if offset < 0 or count < 0 or offset + count > size:
             raise IndexError(f"tokens {offset} to {offset + count} of sequence {sequence}, which has {size}")
         at = int(self._offsets[sequence]) + offset * self.dtype.itemsize
+        if isinstance(self._data, RemoteBytes):
+            return np.frombuffer(self._data.read([(at, at + count * self.dtype.itemsize)])[0], self.dtype)
         return np.frombuffer(self._data, self.dtype, count, at)
+
+    def remote_range(self, sequence: int, offset: int, length: int) -> tuple[RemoteBytes, int, int]:
+        """Return the file and the bytes of it that `get` reads, of a shard that is not mapped."""
+        at = int(self._offsets[sequence]) + offset * self.dtype.itemsize
+        assert isinstance(self._data, RemoteBytes)
+        return self._data, at, at + length * self.dtype.itemsize
 
     def __getitem__(self, sequence: int) -> NDArray[Any]:
         return self.get(sequence)
@@ -203,6 +247,16 @@ class IndexedDataset:
     def __reduce__(self) -> tuple[type[IndexedDataset], tuple[str]]:
         # Loader processes open the files themselves.
         return IndexedDataset, (self._idx_path,)
+
+
+def read_remote(spans: Sequence[tuple[IndexedDataset, int, int, int]]) -> Iterator[NDArray[Any]]:
+    """Return the ids of (shard, sequence, offset, length) of shards that are not mapped, read with one call.
+
+    Raises:
+        IndexError, InputError: as `IndexedDataset.get`.
+    """
+    read = read_ranges([shard.remote_range(*span) for shard, *span in spans])
+    return (np.frombuffer(data, shard.dtype) for data, (shard, *_) in zip(read, spans, strict=True))
 
 
 class ShardedDataset:

@@ -1,6 +1,7 @@
-"""Training data in schedule order, from token shards and a schedule on a local disk.
+"""Training data in schedule order, from token shards and a schedule.
 
-`SequenceReader` needs NumPy alone: turn i of the schedule → seq_len + 1 ids, straight from the memory-mapped files.
+`SequenceReader` needs NumPy alone: turn i of the schedule → seq_len + 1 ids, straight from the memory-mapped files;
+from anything else that fsspec opens by range, and then the schedule and the shards' indexes are held in memory.
 `TokenDataset` and `TokenLoader` give the same to PyTorch. Where training stands is one number, the sequences consumed
 by all ranks together, so a run goes on exactly with another number of ranks or workers or another batch size.
 Opening reads two manifests and the shards' headers; nothing is held that grows with the corpus.
@@ -27,10 +28,12 @@ from redpajama_pipe import manifest, storage
 from redpajama_pipe.errors import InputError, ManifestError, SetupError
 from redpajama_pipe.recipe import digest
 from redpajama_pipe.run_folder import RunFolder
-from redpajama_pipe.tokens.indexed import IndexedDataset
+from redpajama_pipe.tokens.indexed import IndexedDataset, read_remote
 from redpajama_pipe.tokens.order import Part, array_hashes, read_order
+from redpajama_pipe.tokens.packing import PackedSchedule, Packing
 
 INPUT_IDS = "input_ids"
+LOSS_MASK = "loss_mask"
 
 
 class Piece(NamedTuple):
@@ -51,16 +54,34 @@ class Piece(NamedTuple):
     length: int
 
 
+class Borders(NamedTuple):
+    """Where the documents lie in the inputs of one sequence, for attention inside documents.
+
+    Attributes:
+        cu_seqlens: (documents + 1,) int32 the first input of each document, and seq_len; padding at the end counts as
+            one more document. As flash-attention's varlen functions take it.
+        position_ids: (seq_len,) int64 from 0 in each of them.
+        document_ids: (seq_len,) int64 the number of the document over all shards; -1: padding. Where a document comes
+            twice in a row (the last of an epoch and the first of the next), cu_seqlens has the border between.
+        loss_mask: (seq_len,) bool: the label (ids[1:]) is an id of a document, not padding.
+    """
+
+    cu_seqlens: NDArray[np.int32]
+    position_ids: NDArray[np.int64]
+    document_ids: NDArray[np.int64]
+    loss_mask: NDArray[np.bool_]
+
+
 def open_run(run: str | Path, epochs: float | None = None) -> SequenceReader:
     """Open a run's shards and one of its schedules.
 
     Args:
-        run: the run's folder, on a local disk.
+        run: the run's folder: a path, from which files are memory-mapped, or a URL, from which ids are read by range.
         epochs: which schedule; None where there is one only.
 
     Raises:
         ManifestError: tokenize or schedule did not finish, or they do not belong together.
-        InputError: the run is not on a local disk, or has no such schedule.
+        InputError: the run has no such schedule.
     """
     folder = RunFolder.at(str(run))
     return open_folders(folder.tokens, folder.schedule, epochs)
@@ -78,9 +99,6 @@ def open_folders(tokens: str | Path, schedule: str | Path, epochs: float | None 
         ManifestError, InputError: as `open_run`.
     """
     places = [storage.absolute(str(place)) for place in (tokens, schedule)]
-    for place in places:
-        if "://" in place:
-            raise InputError(f"{place} is not on a local disk: shards and schedules are memory-mapped; copy it first")
     if storage.exists(storage.join(places[1], "schedule.json")):
         return SequenceReader(*places)
     folders = schedule_folders(places[1])
@@ -115,6 +133,8 @@ class SequenceReader:
         epochs: as the recipe says.
         tokens: folder of the shards.
         schedule: folder of the schedule.
+        packing: how documents fill the sequences.
+        pad_id: what fills the rest of a packed sequence.
         shards: their names, in order.
         starts: (shards + 1,) the number of the first document of each shard.
         schedule_hash: of the order: the three arrays, seq_len, and the shards' names.
@@ -133,6 +153,9 @@ class SequenceReader:
         self.tokens_hash = packed.hash
         self.order, described = read_order(schedule)
         self.seq_len = self.order.seq_len
+        first = self.order.parts[0].schedule
+        self.packing: Packing = first.packing if isinstance(first, PackedSchedule) else "concat"
+        self.pad_id = int(described.get("pad_id", 0))
         self.shards: list[str] = [shard["name"] for shard in packed.counts["shards"]]
         self.starts = [0, *accumulate(int(shard["sequences"]) for shard in packed.counts["shards"])]
         self.samples = int(described.get("samples", len(self.order)))
@@ -151,7 +174,7 @@ class SequenceReader:
 
     def _check(self, shards: Sequence[str], tokens: int) -> None:
         order = self.order
-        stage = manifest.find(str(Path(self.schedule).parent))
+        stage = manifest.find(self.schedule.rpartition("/")[0])
         same = (
             list(shards) == self.shards
             and all(self._fits(part, tokens) for part in order.parts)
@@ -170,6 +193,8 @@ class SequenceReader:
             return own == index.documents and part.documents[0] >= 0 and part.documents[-1] < documents
         if index.documents != documents:
             return index.documents < documents and part.prefix == "train"  # of a split
+        if isinstance(index, PackedSchedule):
+            return index.tokens == tokens
         return len(index.shuffle_idx) == (index.epochs * tokens - 1) // index.seq_len
 
     def __len__(self) -> int:
@@ -184,23 +209,75 @@ class SequenceReader:
         """Read several turns.
 
         Returns:
-            (turns, seq_len + 1) ids, a copy.
+            (turns, seq_len + 1) ids, a copy; the rest of a packed sequence is `pad_id`.
 
         Raises:
             IndexError: a turn is not in 0 … len(self) - 1; never wraps around.
             InputError: the schedule was built for other shards.
         """
         ids = np.empty((len(turns), self.seq_len + 1), np.int64)
-        for row, turn in zip(ids, turns, strict=True):
+        found = [self.pieces(turn) for turn in turns]
+        fetched = self._fetch(found)
+        for row, pieces in zip(ids, found, strict=True):
             at = 0
-            for piece in self.pieces(turn):
+            for piece in pieces:
                 end = at + piece.length
-                row[at:end] = self.shard(piece.shard).get(piece.sequence, piece.start, piece.length)
+                if fetched is None:
+                    row[at:end] = self.shard(piece.shard).get(piece.sequence, piece.start, piece.length)
+                else:
+                    row[at:end] = next(fetched)
                 at = end
+            row[at:] = self.pad_id
         return ids
 
+    def _fetch(self, found: Sequence[Sequence[Piece]]) -> Iterator[NDArray[Any]] | None:
+        """Read the ids of all pieces with one call where the shards are not mapped; None where they are."""
+        if "://" not in self.tokens:
+            return None
+        return read_remote([(self.shard(each.shard), *each[2:]) for row in found for each in row])
+
+    def borders(self, turn: int) -> Borders:
+        """Return where the documents of a turn lie; errors as `pieces`."""
+        starts, names, filled = [0], [], 0
+        for piece in self.pieces(turn):
+            filled += piece.length
+            if starts[-1] < self.seq_len:  # else the piece is the last label alone
+                starts.append(min(filled, self.seq_len))
+                names.append(piece.document)
+        if starts[-1] < self.seq_len:
+            starts.append(self.seq_len)
+            names.append(-1)
+        cu_seqlens = np.array(starts, np.int32)
+        lengths = np.diff(cu_seqlens)
+        inputs = np.arange(self.seq_len)
+        return Borders(
+            cu_seqlens,
+            inputs - np.repeat(cu_seqlens[:-1], lengths),
+            np.repeat(np.array(names, np.int64), lengths),
+            inputs + 1 < filled,
+        )
+
+    def batch(self, turns: Sequence[int], borders: bool = False) -> dict[str, NDArray[Any]]:
+        """Read several turns as a batch for training.
+
+        Returns:
+            `input_ids` (turns, seq_len + 1) int64; of a packed schedule `loss_mask` (turns, seq_len) bool too. With
+            `borders` also `position_ids` and `document_ids` (turns, seq_len) and one `cu_seqlens` of the whole batch,
+            its inputs counted row after row.
+        """
+        batch: dict[str, NDArray[Any]] = {INPUT_IDS: self.read(turns)}
+        if borders or self.packing != "concat":
+            found = [self.borders(turn) for turn in turns]
+            batch[LOSS_MASK] = np.stack([each.loss_mask for each in found])
+        if borders:
+            batch["position_ids"] = np.stack([each.position_ids for each in found])
+            batch["document_ids"] = np.stack([each.document_ids for each in found])
+            starts = [each.cu_seqlens[:-1] + row * self.seq_len for row, each in enumerate(found)]
+            batch["cu_seqlens"] = np.append(np.concatenate(starts), len(found) * self.seq_len).astype(np.int32)
+        return batch
+
     def pieces(self, turn: int) -> list[Piece]:
-        """Return the documents of a turn, in order; their lengths add up to seq_len + 1.
+        """Return the documents of a turn, in order; their lengths add up to seq_len + 1, or to less where it is packed.
 
         Raises:
             IndexError: there is no such turn.
@@ -211,6 +288,8 @@ class SequenceReader:
             raise IndexError(f"turn {turn} of a schedule of {self.samples}")
         part, own_turn = self.order.locate(turn)
         index = part.schedule
+        if isinstance(index, PackedSchedule):
+            return self._packed_pieces(index, turn)
         row = int(index.shuffle_idx[own_turn])
         (first, begin), (last, end) = index.sample_idx[row : row + 2].tolist()
         found, left = [], self.seq_len + 1
@@ -231,6 +310,20 @@ class SequenceReader:
         if left:
             raise InputError(f"{self.schedule} was built for other shards: turn {turn} is not a sequence of them")
         return found
+
+    def _packed_pieces(self, index: PackedSchedule, turn: int) -> list[Piece]:
+        found, left = [], self.seq_len + 1
+        for document, start, length in index.rows(turn).tolist():
+            left -= length
+            if not 0 <= document < self.starts[-1] or start < 0 or length < 1 or left < 0:
+                break
+            shard, sequence = self.place(document)
+            if start + length > int(self.shard(shard).sizes[sequence]):
+                break
+            found.append(Piece(document, shard, sequence, start, length))
+        else:
+            return found
+        raise InputError(f"{self.schedule} was built for other shards: turn {turn} is not a sequence of them")
 
     def place(self, document: int) -> tuple[int, int]:
         """Return the shard of a document and its number in it."""
@@ -314,8 +407,9 @@ def rank_batches(
 class TokenDataset:
     """A map-style dataset for torch.utils.data.DataLoader: `dataset[turn]` is a dict with `input_ids`.
 
-    `input_ids` holds seq_len + 1 ids, int64. Read it with shuffle=False (the schedule is the order), or with a batch
-    sampler made of `rank_batches`. `TokenLoader` does both and knows where it is.
+    `input_ids` holds seq_len + 1 ids, int64; of a packed schedule there is `loss_mask` (seq_len,) too. Read it with
+    shuffle=False (the schedule is the order), or with a batch sampler made of `rank_batches`. `TokenLoader` does both
+    and knows where it is.
     """
 
     def __init__(self, reader: SequenceReader) -> None:
@@ -325,21 +419,27 @@ class TokenDataset:
         return len(self.reader)
 
     def __getitem__(self, turn: int) -> dict[str, NDArray[np.int64]]:
-        return {INPUT_IDS: self.reader[turn]}
+        return {name: values[0] for name, values in self.reader.batch([turn]).items()}
 
 
 def iterable_dataset(
-    reader: SequenceReader, batch_size: int, rank: int = 0, world_size: int = 1, cursor: int = 0
+    reader: SequenceReader,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    cursor: int = 0,
+    borders: bool = False,
 ) -> Any:
     """Make a torch.utils.data.IterableDataset of one rank's batches.
 
     Give it to a DataLoader with batch_size=None: each item is a whole batch already, a dict with `input_ids` of shape
-    (batch_size / world_size, seq_len + 1), int64. Any number of workers keeps the order. Arguments: see `rank_batches`.
+    (batch_size / world_size, seq_len + 1), int64, and what else `SequenceReader.batch` gives. Any number of workers
+    keeps the order. Arguments: see `rank_batches`.
 
     Raises:
         SetupError: torch is not installed.
     """
-    return _iterable_class()(reader, (batch_size, rank, world_size, cursor))
+    return _iterable_class()(reader, (batch_size, rank, world_size, cursor), borders)
 
 
 class TokenLoader:
@@ -366,6 +466,7 @@ class TokenLoader:
         workers: int = 0,
         pin_memory: bool = False,
         prefetch: int = 2,
+        borders: bool = False,
     ) -> None:
         """Plan the reading; files are opened and processes started when it is iterated.
 
@@ -378,6 +479,7 @@ class TokenLoader:
             pin_memory: a thread copies each batch into page-locked memory, from which
                 `tensor.to(device, non_blocking=True)` runs while the device computes. Needs an accelerator.
             prefetch: batches that each worker has ready.
+            borders: batches say where documents begin, see `SequenceReader.batch`.
 
         Raises:
             ValueError: as `rank_batches`.
@@ -387,6 +489,7 @@ class TokenLoader:
         next(rank_batches(0, self.batch_size, rank, world_size), None)  # refuse wrong numbers now
         self.rank, self.world_size = rank, world_size
         self._workers, self._pin_memory, self._prefetch = workers, pin_memory, prefetch
+        self._borders = borders
         self._cursor = 0
 
     def __len__(self) -> int:
@@ -394,7 +497,8 @@ class TokenLoader:
         return (len(self.reader) - self._cursor) // self.batch_size
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        dataset = iterable_dataset(self.reader, self.batch_size, self.rank, self.world_size, self._cursor)
+        place = (self.batch_size, self.rank, self.world_size, self._cursor)
+        dataset = iterable_dataset(self.reader, *place, borders=self._borders)
         ahead = {"prefetch_factor": self._prefetch} if self._workers else {}
         loader = _torch_data().DataLoader(
             dataset, batch_size=None, num_workers=self._workers, pin_memory=self._pin_memory, **ahead
@@ -431,17 +535,17 @@ def _iterable_class() -> Any:
     base: Any = data.IterableDataset
 
     class TokenIterableDataset(base):  # type: ignore[misc]
-        def __init__(self, reader: SequenceReader, batches: tuple[int, int, int, int]) -> None:
-            self._reader, self._batches = reader, batches
+        def __init__(self, reader: SequenceReader, batches: tuple[int, int, int, int], borders: bool) -> None:
+            self._reader, self._batches, self._borders = reader, batches, borders
 
-        def __iter__(self) -> Iterator[dict[str, NDArray[np.int64]]]:
+        def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
             info = data.get_worker_info()
             worker, workers = (info.id, info.num_workers) if info else (0, 1)
             for turns in rank_batches(len(self._reader), *self._batches, worker, workers):
-                yield {INPUT_IDS: self._reader.read(turns)}
+                yield self._reader.batch(turns, self._borders)
 
         def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
             # The class has no name to import it by.
-            return iterable_dataset, (self._reader, *self._batches)
+            return iterable_dataset, (self._reader, *self._batches, self._borders)
 
     return TokenIterableDataset

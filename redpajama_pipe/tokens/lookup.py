@@ -7,7 +7,7 @@ doc_idx and shuffle_idx, 4 bytes a document and epoch and 4 a sequence.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,8 @@ from redpajama_pipe.errors import InputError, ManifestError
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.loader import SequenceReader
 from redpajama_pipe.tokens.order import Order, Part
-from redpajama_pipe.tokens.schedule import Schedule, index_names, write_array
+from redpajama_pipe.tokens.packing import PackedSchedule
+from redpajama_pipe.tokens.schedule import Schedule, index_names, load_array, write_array
 
 
 def write_lookup(folder: str | Path, order: Order) -> list[File]:
@@ -37,14 +38,16 @@ def write_lookup(folder: str | Path, order: Order) -> list[File]:
     """
     files = []
     for number, part in enumerate(order.parts):
+        if isinstance(part.schedule, PackedSchedule):
+            continue  # a lookup goes through its pieces
         positions, turns = _inverse_names(part)
-        files.append(write_array(folder, positions, invert_documents(part.schedule)))
+        files.append(write_array(folder, positions, invert_documents(part.stream)))
         files.append(write_array(folder, turns, invert_part(order, number)))
     return files
 
 
 def _inverse_names(part: Part) -> list[str]:
-    stem = index_names(part.schedule, part.prefix)["doc_idx"].removesuffix("doc_idx.npy")
+    stem = index_names(part.stream, part.prefix)["doc_idx"].removesuffix("doc_idx.npy")
     return [f"{stem}{name}.npy" for name in ("position_idx", "turn_idx")]
 
 
@@ -64,9 +67,10 @@ class Lookup:
         self._reader = reader
         self._maps: list[list[NDArray[Any]] | None] = []
         for part in reader.order.parts:
-            paths = [Path(reader.schedule) / name for name in _inverse_names(part)]
-            found = all(map(Path.exists, paths))
-            self._maps.append([np.load(path, mmap_mode="r") for path in paths] if found else None)
+            names = [] if isinstance(part.schedule, PackedSchedule) else _inverse_names(part)
+            paths = [storage.join(reader.schedule, name) for name in names]
+            found = bool(paths) and all(map(storage.exists, paths))
+            self._maps.append([load_array(path) for path in paths] if found else None)
 
     def visits(self, documents: Sequence[int]) -> dict[int, list[Visit]]:
         """Return all that training reads of some documents, in the order of the turns.
@@ -80,22 +84,39 @@ class Lookup:
         found: dict[int, list[Visit]] = {document: [] for document in documents}
         for number, part in enumerate(self._reader.order.parts):
             own = _own_numbers(part, sorted(found))
+            if isinstance(part.schedule, PackedSchedule):
+                self._visit_packed(part.schedule, sorted(own), found)
+                continue
             spans: list[tuple[int, int, int, int]] = []  # document, sequence, start, end
             for own_document, positions in self._positions(number, sorted(own)):
                 document = own[own_document]
                 shard, sequence = self._reader.place(document)
                 size = int(self._reader.shard(shard).sizes[sequence])
                 for position in positions:
-                    spans += ((document, *span) for span in read_spans(part.schedule, position, size))
+                    spans += ((document, *span) for span in read_spans(part.stream, position, size))
             turns = self._turns(number, [span[1] for span in spans])
             for document, sequence, start, end in spans:
                 if turns[sequence] < self._reader.samples:
                     found[document].append(Visit(turns[sequence], start, end))
         return {document: sorted(visits) for document, visits in found.items()}
 
+    def _visit_packed(self, index: PackedSchedule, documents: Sequence[int], found: Mapping[int, list[Visit]]) -> None:
+        """Add what training reads of some documents of a packed schedule: one pass over pieces and turns."""
+        places = (self._reader.place(document) for document in documents)
+        sizes = [int(self._reader.shard(shard).sizes[sequence]) for shard, sequence in places]
+        most = sum(-(-size // (index.seq_len + 1)) for size in sizes)
+        _, rows = _find(index.pieces[:, 0], documents, most)
+        bins = np.searchsorted(index.bins, rows, side="right") - 1
+        wanted = np.unique(bins)
+        which, turns = _find(index.shuffle_idx[: self._reader.samples], wanted.tolist(), len(wanted) * index.epochs)
+        for row, own_bin in zip(rows.tolist(), bins.tolist(), strict=True):
+            document, start, length = index.pieces[row].tolist()
+            own = turns[which == np.searchsorted(wanted, own_bin)]
+            found[document] += [Visit(turn, start, start + length) for turn in own.tolist()]
+
     def _positions(self, number: int, documents: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
         """Yield the positions in a part's doc_idx of each of its documents; these are counted in the part."""
-        index, maps = self._reader.order.parts[number].schedule, self._maps[number]
+        index, maps = self._reader.order.parts[number].stream, self._maps[number]
         if maps is None:
             which, places = _find(index.doc_idx, documents, len(documents) * index.epochs)
             yield from ((document, places[which == at].tolist()) for at, document in enumerate(documents))

@@ -19,6 +19,14 @@ from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.recipe import Schedule as Settings
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens import blend
+from redpajama_pipe.tokens.packing import (
+    PackedSchedule,
+    build_packed,
+    check_packing,
+    map_packed,
+    packed_exposure,
+    write_packed,
+)
 from redpajama_pipe.tokens.reading_counts import Exposure, exposure
 from redpajama_pipe.tokens.schedule import (
     Mode,
@@ -47,18 +55,24 @@ class Part:
     """One data set of an order.
 
     Attributes:
-        schedule: its own; its documents are counted from 0.
+        schedule: its own; its documents are counted from 0. A blend has no packed ones.
         documents: (documents,) int32, which sequence of the shards each of them is, ascending; None: the same number.
         name: of the source or subset; empty: all documents.
         weight: as the recipe gives it.
         prefix: of its arrays' names.
     """
 
-    schedule: Schedule
+    schedule: Schedule | PackedSchedule
     documents: NDArray[np.int32] | None = None
     name: str = ""
     weight: float = 1.0
     prefix: str = "train_0"
+
+    @property
+    def stream(self) -> Schedule:
+        """Its schedule, of concatenated documents."""
+        assert isinstance(self.schedule, Schedule), "packed documents have no stream"
+        return self.schedule
 
     def gather(self, values: NDArray[T]) -> NDArray[T]:
         """Return the values of its documents, from an array over all."""
@@ -169,12 +183,19 @@ def build_order(
         RecipeError: a setting cannot be met.
         InputError: there are too few tokens.
     """
+    check_packing(settings.packing, settings.mode, labels is not None)
     chosen = _choose(sizes, settings, labels)
     totals = [int(own.sum(dtype=np.int64)) for _, own in chosen]
     if settings.steps is not None:
         samples = settings.steps * settings.batch_size
         plan = Plan(settings.steps, samples, samples)
-    else:
+    if settings.packing != "concat":
+        wanted = plan if settings.steps is not None else (epochs or 0.0, settings.batch_size)
+        packed, plan = build_packed(
+            chosen[0][1], settings.seq_len, wanted, settings.seed, settings.mode, settings.packing
+        )
+        return Order((Part(packed, prefix="train" if settings.split else "train_0"),)), plan
+    if settings.steps is None:
         assert epochs is not None
         plan = plan_steps(epochs, sum(totals), settings.seq_len, settings.batch_size)
     mode, names = settings.mode, list(settings.blend) or [""]
@@ -228,14 +249,20 @@ def count_exposure(order: Order, sizes: NDArray[np.int32], turns: int) -> Exposu
     if not 0 <= turns <= len(order):
         raise IndexError(f"{turns} turns of a schedule of {len(order)}")
     if len(order.parts) == 1 and len(sizes) == order.parts[0].schedule.documents:
-        return exposure(order.parts[0].schedule, sizes, turns)
+        return _expose(order.parts[0].schedule, sizes, turns)
     tokens, first = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), np.int64)
     # a part's own turns come in their order, so what is read of it are its first ones
     for part, own_turns in zip(order.parts, order.count_turns(turns), strict=True):
-        counted = exposure(part.schedule, part.gather(sizes), own_turns)
+        counted = _expose(part.schedule, part.gather(sizes), own_turns)
         part.scatter(counted.tokens, tokens)
         part.scatter(counted.first_token, first)
     return Exposure(sizes, tokens, first)
+
+
+def _expose(schedule: Schedule | PackedSchedule, sizes: NDArray[np.int32], turns: int) -> Exposure:
+    if isinstance(schedule, PackedSchedule):
+        return packed_exposure(schedule, sizes, turns)
+    return exposure(schedule, sizes, turns)
 
 
 def write_order(folder: str | Path, order: Order, extra: Mapping[str, Any] | None = None) -> list[File]:
@@ -252,7 +279,10 @@ def write_order(folder: str | Path, order: Order, extra: Mapping[str, Any] | Non
     parts: list[dict[str, Any]] = []
     files: list[File] = []
     for part in order.parts:
-        described, written = write_index(folder, part.schedule, part.prefix)
+        if isinstance(part.schedule, PackedSchedule):
+            described, written = write_packed(folder, part.schedule, part.prefix)
+        else:
+            described, written = write_index(folder, part.schedule, part.prefix)
         files += written
         if part.documents is not None:
             files.append(write_array(folder, f"{part.prefix}_documents.npy", part.documents))
@@ -293,7 +323,7 @@ def read_order(folder: str | Path) -> tuple[Order, dict[str, Any]]:
         described = read_description(folder)
         parts = tuple(
             Part(
-                map_index(folder, each),
+                map_packed(folder, each) if "packing" in each else map_index(folder, each),
                 map_array(folder, each, "documents") if "documents" in each["files"] else None,
                 each.get("name", ""),
                 each.get("weight", 1.0),

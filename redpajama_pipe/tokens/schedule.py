@@ -10,6 +10,7 @@ mode megatron: NVIDIA/Megatron-LM, megatron/core/datasets/gpt_dataset.py (_build
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numba import njit
@@ -107,16 +108,25 @@ def plan_steps(epochs: float, tokens: int, seq_len: int, batch_size: int) -> Pla
     Raises:
         RecipeError: epochs is not positive, or there are too few tokens for two sequences.
     """
-    if not epochs > 0 or not math.isfinite(epochs):
-        raise RecipeError(f"schedule.epochs is {epochs}; give a number above 0")
     sequences = (tokens - 1) // seq_len - 1
     if sequences < 1:
         raise RecipeError(
             f"{tokens} tokens make no schedule: two sequences of {seq_len} need {2 * seq_len + 1}; "
             "keep more text or lower schedule.seq_len"
         )
-    steps = max(1, math.floor(Fraction(str(epochs)) * sequences / batch_size))
+    steps = max(1, take_epochs(epochs, sequences) // batch_size)
     return Plan(steps, steps * batch_size, steps * batch_size + 1)
+
+
+def take_epochs(epochs: float, sequences: int) -> int:
+    """Return how many whole sequences so many epochs have; 1.5 is taken as the decimal number that it is.
+
+    Raises:
+        RecipeError: epochs is not positive.
+    """
+    if not epochs > 0 or not math.isfinite(epochs):
+        raise RecipeError(f"schedule.epochs is {epochs}; give a number above 0")
+    return math.floor(Fraction(str(epochs)) * sequences)
 
 
 def unread_sequences(mode: Mode) -> int:
@@ -333,7 +343,7 @@ def read_schedule(folder: str | Path) -> Schedule:
 
 def read_description(folder: str | Path) -> dict[str, Any]:
     """Read schedule.json."""
-    described: dict[str, Any] = json.loads((Path(folder) / "schedule.json").read_text(encoding="utf-8"))
+    described: dict[str, Any] = json.loads(storage.read_bytes(storage.join(str(folder), "schedule.json")))
     return described
 
 
@@ -352,9 +362,15 @@ def map_index(folder: str | Path, described: Mapping[str, Any]) -> Schedule:
 
 def map_array(folder: str | Path, described: Mapping[str, Any], part: str) -> NDArray[Any]:
     """Map one array that schedule.json names."""
-    mapped = np.load(Path(folder) / described["files"][part]["name"], mmap_mode="r")
+    return load_array(storage.join(str(folder), described["files"][part]["name"]))
+
+
+def load_array(path: str) -> NDArray[Any]:
+    """Map an array of a local disk; read the whole of it from anywhere else."""
+    if "://" in path:
+        return cast("NDArray[Any]", np.load(io.BytesIO(storage.read_bytes(path))))
     # a plain array over the same map: reading one value of a numpy.memmap takes several times as long
-    return np.asarray(mapped)
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 @contextmanager

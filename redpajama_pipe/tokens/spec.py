@@ -21,6 +21,9 @@ from redpajama_pipe.errors import RecipeError, SetupError
 # megatron/data/indexed_dataset.py, best_fitting_dtype (EleutherAI/gpt-neox): 65,500, not 65,536.
 UINT16_VOCABULARY = 65_500
 
+SpecialText = Literal["as_text", "as_special", "error"]
+PADDING = ("<|padding|>", "<pad>", "<|pad|>", "[PAD]")
+
 
 @dataclass(frozen=True)
 class TokenizerFile:
@@ -63,6 +66,10 @@ class TokenizerSpec:
         special_ids: every special token and its id.
         padded_sizes: rows of the embedding in published models, by model or by degree of model parallelism.
         trained: the recipe trains it; then there is no file to find and no hash.
+        algorithm: of a trained one: `bpe`, or `unigram` (sentencepiece alone).
+        special_tokens_in_text: what a text that spells a special token gives: `as_special` its id, `as_text` the ids of
+            its characters, `error` stops. None: as the published libraries do, as_special for hf_json and as_text for
+            sentencepiece. Cases are checked as published.
         files: the files that hold it, the canonical one first.
         cases: what it must answer; checked whenever an encoder is opened.
     """
@@ -76,8 +83,20 @@ class TokenizerSpec:
     special_ids: Mapping[str, int] = field(default_factory=dict)
     padded_sizes: Mapping[str, int] = field(default_factory=dict)
     trained: bool = False
+    algorithm: Literal["bpe", "unigram"] = "bpe"
+    special_tokens_in_text: SpecialText | None = None
     files: tuple[TokenizerFile, ...] = ()
     cases: tuple[Case, ...] = ()
+
+    @property
+    def pad_id(self) -> int:
+        """What fills a packed sequence: the padding token's id, or the end-of-document token's where there is none."""
+        return next((self.special_ids[name] for name in PADDING if name in self.special_ids), self.eod_id)
+
+    @property
+    def model_suffix(self) -> str:
+        """How the name of its file ends."""
+        return ".json" if self.kind == "hf_json" else ".model"
 
     @property
     def sha256(self) -> str:
@@ -97,6 +116,8 @@ def load_spec(name: str) -> TokenizerSpec:
     spec = recipe.build(TokenizerSpec, tree, where)
     if spec.trained and (spec.files or spec.cases):
         raise RecipeError(f"{where}: a trained tokenizer has no files and no cases")
+    if spec.kind == "hf_json" and spec.algorithm != "bpe":
+        raise RecipeError(f"{where}: algorithm is {spec.algorithm}, which kind sentencepiece alone has")
     if not spec.trained and (not spec.files or not spec.vocab_size):
         raise RecipeError(f"{where}: files and vocab_size are needed, or trained: true")
     if spec.special_ids.get(spec.eod, spec.eod_id) != spec.eod_id:
@@ -129,7 +150,9 @@ def find_file(spec: TokenizerSpec, path: str = "") -> Path:
     if path:
         return _given(spec, Path(path))
     if spec.trained:
-        raise SetupError(f"{spec.name}: this tokenizer is trained by the recipe; set tokenize.path to its .model")
+        raise SetupError(
+            f"{spec.name}: this tokenizer is trained by the recipe; set tokenize.path to its {spec.model_suffix}"
+        )
     for candidate in _cached(spec):
         if _matches(spec, candidate):
             return candidate
@@ -146,11 +169,11 @@ def _given(spec: TokenizerSpec, path: Path) -> Path:
     if path.is_dir():
         files = sorted(item for item in path.iterdir() if item.is_file())
         if spec.trained:
-            files = [item for item in files if item.suffix == ".model"]
+            files = [item for item in files if item.suffix == spec.model_suffix and not item.name.startswith("_")]
         for item in files:
             if _matches(spec, item):
                 return item
-        wanted = spec.sha256 or "a .model file"
+        wanted = spec.sha256 or f"a {spec.model_suffix} file"
         raise SetupError(f"{spec.name}: no file in {path} is this tokenizer; expected {wanted}")
     if not path.is_file():
         raise SetupError(f"{spec.name}: no tokenizer file {path}; set tokenize.path, or leave it empty to fetch one")

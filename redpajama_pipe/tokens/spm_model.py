@@ -3,12 +3,15 @@
 A loader that takes control symbols (<s>, </s>) for special tokens finds them in text; SentencePiece does not.
 Renaming those pieces to something no text can spell gives SentencePiece's ids.
 
-Source: google/sentencepiece, src/sentencepiece_model.proto: ModelProto.pieces = 1; SentencePiece.piece = 1, type = 3.
+Source: google/sentencepiece, src/sentencepiece_model.proto: ModelProto.pieces = 1; SentencePiece.piece = 1, type = 3;
+TrainerSpec.model_type = 3, treat_whitespace_as_suffix = 24; NormalizerSpec.precompiled_charsmap = 2,
+add_dummy_prefix = 3, remove_extra_whitespaces = 4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import IntEnum
 
 PIECES = 1
@@ -121,3 +124,39 @@ def mergeable_symbols(model: bytes) -> list[str]:
     return [
         text for text in reserved if any(text[:at] in ordinary and text[at:] in ordinary for at in range(1, len(text)))
     ]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model says of itself that decides where a text may be cut.
+
+    Attributes:
+        unigram: not BPE.
+        suffix: a space belongs to the word before it.
+        maps_characters: it has a table of replacements.
+        dummy_prefix: a space is put before every text.
+        trims: runs of spaces become one, and none begins or ends a text.
+    """
+
+    unigram: bool
+    suffix: bool
+    maps_characters: bool
+    dummy_prefix: bool
+    trims: bool
+
+
+def read_settings(model: bytes) -> Settings:
+    """Read TrainerSpec (2) and NormalizerSpec (3) with the defaults of the published definition."""
+    trainer, normalizer = (
+        {key: value for number, entry, _ in _fields(model) if number == group and isinstance(entry, bytes)
+         for key, value, _ in _fields(entry)}
+        for group in (2, 3)
+    )  # fmt: skip
+    kind = trainer.get(3, 1)  # model_type: UNIGRAM = 1, BPE = 2, WORD, CHAR
+    return Settings(
+        unigram=kind != 2,
+        suffix=bool(trainer.get(24, 0)),
+        maps_characters=bool(normalizer.get(2, b"")),
+        dummy_prefix=bool(normalizer.get(3, 1)),
+        trims=bool(normalizer.get(4, 1)),
+    )

@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 
@@ -77,7 +78,7 @@ def view_step(run: str | Path, step: int, row: int | None = None, epochs: float 
     """Print what the model sees at a step.
 
     Args:
-        run: the run's folder, on a local disk.
+        run: the run's folder: path or URL.
         step: from 0.
         row: one sequence of the batch, from 0; None: all of them.
         epochs: which schedule; None: the recipe's first.
@@ -147,7 +148,7 @@ def open_tokenizer(folder: RunFolder) -> Encoder:
     """
     packed = manifest.read(folder.tokens)
     spec = recipe.build(TokenizerSpec, packed.recipe["spec"], f"the tokenizer of {folder.tokens}")
-    trained = [file.path for file in packed.files if file.path.endswith(".model")]
+    trained = [file.path for file in packed.files if file.path == f"tokenizer{spec.model_suffix}"]
     if trained:
         return open_encoder(spec, storage.join(folder.tokens, trained[0]), "reference")
     path = recipe.load(folder.recipe).tokenize.path if storage.exists(folder.recipe) else ""
@@ -169,7 +170,7 @@ def _token_map(reader: SequenceReader, pieces: Iterable[Piece]) -> dict[int, dic
         wanted = np.array([piece.sequence for piece in own])
         path = storage.join(reader.tokens, "token_map", f"{reader.shards[shard]}.parquet")
         # dictionaries stay as they are, and one thread: half the time for a row group
-        with pq.ParquetFile(path, read_dictionary=_MAP[1:5]) as parquet:
+        with _open_dictionaries(path) as parquet:
             column = parquet.schema_arrow.get_field_index("sequence")
             last = -1  # sequences ascend, apart from the -1 of documents without tokens
             for group in range(parquet.num_row_groups):
@@ -184,6 +185,13 @@ def _token_map(reader: SequenceReader, pieces: Iterable[Piece]) -> dict[int, dic
         if any(reader.starts[shard] + sequence not in found for sequence in wanted.tolist()):
             raise ManifestError(f"{path} does not list the documents of its shard; run tokenize again")
     return found
+
+
+def _open_dictionaries(path: str) -> pq.ParquetFile:
+    if "://" not in path:
+        return pq.ParquetFile(path, read_dictionary=_MAP[1:5])
+    filesystem, target = fsspec.core.url_to_fs(path)
+    return pq.ParquetFile(target, filesystem=filesystem, read_dictionary=_MAP[1:5])
 
 
 def _documents(folder: RunFolder, rows: Iterable[dict[str, Any]]) -> dict[bytes, tuple[str | None, str | None]]:

@@ -153,6 +153,11 @@ class _Run:
 
     def _check(self, available: int) -> None:
         shape, micro = self.model_settings.architecture, self.training.micro_batch * self.world.size
+        if self.reader.packing != "concat":
+            raise RecipeError(
+                f"the schedule is packed ({self.reader.packing}): its padding and borders need a loss mask and an "
+                "attention of their own, which this loop has not; train on schedule.packing=concat"
+            )
         if self.reader.seq_len > shape.max_positions:
             raise RecipeError(
                 f"sequences of {self.reader.seq_len} tokens, but architecture.max_positions is {shape.max_positions}"

@@ -22,7 +22,7 @@ from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.read import read_split
 from redpajama_pipe.sources.record import Quarantined, Record, Split
 from redpajama_pipe.sources.unit import Unit
-from redpajama_pipe.sources.wiki_splits import RangeUnit, cut_dump, index_path, is_index, read_range
+from redpajama_pipe.sources.wiki_splits import cut_dump, index_path, is_index, read_range
 
 NAME = "fiwiki-20240101-pages-articles-multistream.xml.bz2"
 INDEX = "fiwiki-20240101-pages-articles-multistream-index.txt.bz2"
@@ -192,8 +192,7 @@ def test_plan_cuts_dumps_and_leaves_their_indexes_out(dump: Dump, monkeypatch: p
 def test_ranges_of_a_file_are_units_of_their_own(dump: Dump) -> None:
     first, second, *_ = dump.cut(500)
     whole, start, later = (
-        kind(split, source("wikipedia"), None, "", 1, "", 1)
-        for kind, split in ((Unit, dump.split), (Unit, first), (RangeUnit, second))
+        Unit(split, source("wikipedia"), None, "", 1, "", 1) for split in (dump.split, first, second)
     )
     assert whole.name == start.name
     assert later.name == f"{whole.name}-{second.start}"

@@ -1,3 +1,5 @@
+import gzip
+import json
 import struct
 from itertools import chain
 from pathlib import Path
@@ -5,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from made_run import made_ids, make_run
+from made_run import doc_id, made_ids, make_run
 from numpy.typing import NDArray
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens import export
-from redpajama_pipe.tokens.export import merge_shards, write_ds, write_preshuffled
+from redpajama_pipe.tokens.export import merge_shards, write_ds, write_jsonl, write_preshuffled
 from redpajama_pipe.tokens.indexed import HEADER, MAGIC, IndexedDataset, IndexedWriter, ShardedDataset
 from redpajama_pipe.tokens.loader import open_run
 from redpajama_pipe.tokens.schedule import sample
@@ -213,7 +216,7 @@ def test_preshuffled_pieces_are_the_training_order(
     for step in range(reader.steps):
         for j in range(reader.batch_size):
             turn = reader.batch_size * step + j
-            assert whole[turn].tolist() == sample(reader.order.parts[0].schedule, shards, turn).tolist()
+            assert whole[turn].tolist() == sample(reader.order.parts[0].stream, shards, turn).tolist()
     write(tmp_path / "one", [whole[turn].tolist() for turn in range(len(whole))])
     assert pair(tmp_path / "document") == pair(tmp_path / "one")
 
@@ -244,3 +247,21 @@ def test_long_documents_are_held_in_blocks(tmp_path: Path) -> None:
     blocks = [len(block) for block in export._blocks(IndexedDataset(tmp_path / "s"))]
     assert sum(blocks) == len(ids)
     assert max(blocks) < 2 * export.BLOCK
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_json_lines_have_the_ids_of_every_document(tmp_path: Path, suffix: str) -> None:
+    ids = made_ids(SIZES)
+    run = make_run(tmp_path / "run", [ids[:3], ids[3:]])
+    path = tmp_path / f"tokens.jsonl{suffix}"
+    shards = ["shard-00000", "shard-00001"]
+    written = write_jsonl(str(run / "tokens"), shards, str(path))
+    raw = path.read_bytes()
+    assert (written.bytes, written.path) == (len(raw), path.name)
+    if suffix:
+        stream = zstandard.ZstdDecompressor().stream_reader(raw)
+        raw = gzip.decompress(raw) if suffix == ".gz" else stream.read()
+    lines = [json.loads(line) for line in raw.splitlines()]
+    assert [line["tokens"] for line in lines] == [each.tolist() for each in ids]
+    assert lines[0]["meta"] == {"id": doc_id(0).hex(), "source": "crawl", "subset": None, "language": "en"}
+    assert write_jsonl(str(run / "tokens"), shards, str(path)) == written  # again the same bytes

@@ -172,8 +172,6 @@ def test_schedule_is_named_where_there_are_several(run: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"has no schedule of 2 epochs; there are: 1, 1\.5"):
         open_run(run, 2)
     assert open_run(write_run(tmp_path, epochs=(0.5,))).epochs == 0.5
-    with pytest.raises(InputError, match="is not on a local disk"):
-        open_run("s3://bucket/run", 1)
     with pytest.raises(ManifestError, match="no finished output"):
         open_run(tmp_path / "nowhere", 1)
 

@@ -49,7 +49,7 @@ def test_lookup_scans_only_without_the_inverse(reader: SequenceReader, monkeypat
     monkeypatch.setattr(module, "_find", lambda values, *rest: scanned.append(len(values)) or find(values, *rest))
     Lookup(reader).visits([3])
     inverse = any(Path(reader.schedule).glob("*turn_idx.npy"))
-    index = reader.order.parts[0].schedule
+    index = reader.order.parts[0].stream
     assert scanned == ([] if inverse else [len(index.doc_idx), len(index.shuffle_idx)])
 
 
@@ -89,7 +89,7 @@ def test_inverse_is_written_beside_the_schedule_with_its_checksums(tmp_path: Pat
 @pytest.mark.parametrize("right", ["shuffle_idx", "doc_idx"])
 def test_inverse_of_another_schedule_is_refused(tmp_path: Path, right: str) -> None:
     reader = open_run(make_run(tmp_path, [made_ids(SIZES)], epochs=(1.5,), lookup=True))
-    index = reader.order.parts[0].schedule
+    index = reader.order.parts[0].stream
     other = build_index(np.array(SIZES, np.int32), 4, index.num_samples, 77)
     write_lookup(reader.schedule, Order((Part(replace(other, seed=1234, **{right: getattr(index, right)})),)))
     with pytest.raises(ManifestError, match="belong to another schedule"):

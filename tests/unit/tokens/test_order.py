@@ -385,7 +385,7 @@ def test_the_table_of_exposures_is_what_is_measured() -> None:
         times = count_exposure(order, sizes, plan.samples).first_token
         shares = 100 * np.bincount(times, minlength=4) / len(sizes)
         assert measured == ", ".join(f"{share:.1f}" for share in shares)
-        copies, separate = order.parts[0].schedule.epochs, order.parts[0].schedule.separated
+        copies, separate = order.parts[0].stream.epochs, order.parts[0].stream.separated
         f = float(epochs) / copies
         if separate:
             rest = float(epochs) - (copies - 1)

@@ -99,7 +99,9 @@ def test_wrong_entries_are_refused(tmp_path: Path, changes: dict[str, Any], mess
 
 
 def test_unknown_entry_lists_the_known() -> None:
-    with pytest.raises(CatalogError, match="there are: gpt2, gpt_neox_20b, llama, mistral_v1, sample_spm"):
+    with pytest.raises(
+        CatalogError, match="there are: gpt2, gpt_neox_20b, llama, mistral_v1, sample_bpe, sample_spm, sample_unigram"
+    ):
         load_spec("nope")
 
 
