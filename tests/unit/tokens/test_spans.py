@@ -47,9 +47,7 @@ def test_the_same_replacement_twice_is_one() -> None:
         ([(0, 4, b""), (3, 6, b"x"), (5, 9, b"")], (0, 9, b"x")),
     ],
 )
-def test_what_overlaps_in_part_becomes_one(
-    spans: list[tuple[int, int, bytes]], merged: tuple[int, int, bytes]
-) -> None:
+def test_what_overlaps_in_part_becomes_one(spans: list[tuple[int, int, bytes]], merged: tuple[int, int, bytes]) -> None:
     assert merge_spans(spans) == merge_spans(spans[::-1]) == [merged]
 
 
