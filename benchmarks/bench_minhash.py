@@ -1,9 +1,11 @@
 """MinHash signatures: megabytes of text a second on one core, against datasketch.
 
-    python benchmarks/bench_minhash.py [--data documents.jsonl.zst] [--megabytes 20]
+    python benchmarks/bench_minhash.py [--data documents.jsonl.zst] [--megabytes 20] [--peer-python PATH]
 
-datasketch signs a sample of the same documents, once from ready shingles and once from the text. Times are CPU seconds
-of the process, the best of several rounds; the first call, which compiles or loads the kernels, stands on its own.
+datasketch signs a sample of the same documents, once from ready shingles and once from the text; with --peer-python, a
+Python that has rensa and datatrove[processing], they do: rensa with shingles made in Python, datatrove's signature step
+with its own words. Times are CPU seconds of the process, the best of several rounds; the first call, which compiles or
+loads the kernels, stands on its own.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -34,6 +37,41 @@ SPECS = {
     "RedPajama-V2: 13 words, 128 values": MinHashSpec(128, 13, "redpajama_v2", "redpajama_v2", 42, 9, 13),
 }
 PEER = "none, affine32"  # datasketch's default scheme, on the words that its examples take
+OTHERS = """
+import json, sys, time, tempfile
+from importlib.metadata import version
+texts = json.load(sys.stdin)
+def shingles(text):
+    words = text.split()
+    return [" ".join(words[i : i + 5]) for i in range(len(words) - 4)]
+def seconds(work, items):
+    work(items[0])
+    times = []
+    for _ in range(3):
+        begin = time.process_time()
+        for item in items:
+            work(item)
+        times.append(time.process_time() - begin)
+    return min(times)
+found = {}
+from rensa import RMinHash
+def rensa(made):
+    minhash = RMinHash(num_perm=112, seed=1)
+    minhash.update(made)
+    return minhash.digest()
+found["rensa " + version("rensa") + ", shingles given"] = seconds(rensa, list(map(shingles, texts)))
+found["rensa " + version("rensa") + ", from text"] = seconds(lambda text: rensa(shingles(text)), texts)
+from datatrove.pipeline.dedup import MinhashDedupSignature
+from datatrove.pipeline.dedup.minhash import MinhashConfig
+from datatrove.utils.hashing import HashConfig
+config = MinhashConfig(hash_config=HashConfig(precision=64), n_grams=5, num_buckets=14, hashes_per_bucket=8)
+step = MinhashDedupSignature(output_folder=tempfile.mkdtemp(), config=config)
+def datatrove(text):
+    made = step.get_shingles(text)
+    return step.get_signature(made) if made.size else None
+found["datatrove " + version("datatrove") + ", from text"] = seconds(datatrove, texts)
+print(json.dumps(found))
+"""
 
 
 def read(path: str, most: int) -> list[str]:
@@ -92,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="JSON lines with a text, .zst or plain; without it, made-up text")
     parser.add_argument("--megabytes", type=float, default=20, help="how much text to sign")
+    parser.add_argument("--peer-python", help="a Python that has rensa and datatrove[processing]")
     options = parser.parse_args()
     most = int(options.megabytes * 1e6)
     documents = read(options.data, most) if options.data else synthetic(most)
@@ -120,6 +159,12 @@ def main() -> None:
     print(f"{'datasketch ' + datasketch.__version__ + ', shingles given':36} {given:8.1f} MB/s")
     print(f"{'datasketch ' + datasketch.__version__ + ', from text':36} {whole:8.1f} MB/s")
     print(f"same signatures: {same}; {PEER} is {rates[PEER] / given:.0f} and {rates[PEER] / whole:.0f} times as fast")
+    if options.peer_python:
+        command = [options.peer_python, "-c", OTHERS]
+        answer = subprocess.run(command, input=json.dumps(sample), capture_output=True, text=True, check=True).stdout
+        for name, spent in json.loads(answer.splitlines()[-1]).items():
+            rate = sampled / spent
+            print(f"{name:36} {rate:8.1f} MB/s; {PEER} is {rates[PEER] / rate:.1f} times as fast")
 
 
 if __name__ == "__main__":

@@ -229,7 +229,6 @@ class Dedup:
         exact: drop documents that are equal to a kept one in their text (`text`, or true), their text but for case and
             white space (`normalized_text`), their address (`url`), or the archive's digest of them (`digest`), decided
             in the order of this list.
-        lines: repeated lines and paragraphs inside documents that stay.
         near: drop near-duplicates of a kept document, as `verify` and `survivors` define them.
         verify: what two documents that share a band must have at least `threshold` of: `jaccard`, of their shingle
             sets; `containment`, the share of the later one's shingles that the earlier one has; `estimate`, the share
@@ -245,13 +244,13 @@ class Dedup:
         max_component: the run stops when more documents than this hang together.
         max_bucket: the run stops when more documents than this share one band.
         max_dropped_share: the run stops when a source loses more of its documents to deduplication.
+        lines: repeated lines and paragraphs inside documents that stay.
         against: earlier runs, or their dedup_index/: a document that equals one of theirs, or is a verified
             near-duplicate of it, is dropped, and theirs stays. They are only read.
         write_index: write dedup_index/ of the documents that stay, for later runs. With `against`, of the new ones.
     """
 
     exact: bool | tuple[Literal["text", "normalized_text", "url", "digest"], ...] = True
-    lines: Lines = field(default_factory=Lines)
     near: bool = True
     verify: Literal["jaccard", "containment", "estimate", "none"] = "jaccard"
     threshold: float = 0.8
@@ -262,6 +261,7 @@ class Dedup:
     max_component: int = 100_000
     max_bucket: int = 1_000_000
     max_dropped_share: float = 0.9
+    lines: Lines = field(default_factory=Lines)
     against: tuple[str, ...] = ()
     write_index: bool = False
 

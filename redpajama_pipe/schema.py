@@ -20,6 +20,9 @@ LANGUAGE_SCORE = "language_score"
 IDENTIFIED_LANGUAGE = "identified_language"
 DECLARED_LANGUAGE = "declared_language"
 CONTENT_HASH = "content_hash"
+NORMALIZED_HASH = "normalized_hash"
+CONTENT_DIGEST = "content_digest"
+URL = "url"
 SIGNATURE = "signature"
 CHAR_COUNT = "char_count"
 BYTE_COUNT = "byte_count"
@@ -36,7 +39,7 @@ PROVENANCE = pa.schema(
         pa.field("record_id", pa.string(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("length", pa.int64(), nullable=False),
-        pa.field("url", pa.string()),
+        pa.field(URL, pa.string()),
         pa.field("title", pa.string()),
         pa.field("timestamp", pa.string()),
         pa.field("mime", pa.string()),
@@ -46,7 +49,7 @@ PROVENANCE = pa.schema(
         pa.field("meta", pa.string()),
         pa.field("host", pa.string()),  # of the url, in lower case, without user, port and brackets
         pa.field("snapshot", pa.string()),  # of Common Crawl, such as CC-MAIN-2023-06
-        pa.field("content_digest", pa.string()),  # as the archive gives it, such as sha1:BASE32
+        pa.field(CONTENT_DIGEST, pa.string()),  # as the archive gives it, such as sha1:BASE32
     ]
 )
 

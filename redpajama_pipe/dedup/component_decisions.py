@@ -9,7 +9,8 @@ share a band and are not alike as its square.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,16 +20,17 @@ from numpy.typing import NDArray
 from redpajama_pipe.dedup.byte_columns import ID_BYTES, fixed_width, runs
 from redpajama_pipe.dedup.components import COMPONENT
 from redpajama_pipe.dedup.hash_store import HashStore
+from redpajama_pipe.dedup.index_similar import most_similar_old
 from redpajama_pipe.dedup.walk import CONTAINMENT, EQUAL_VALUES, JACCARD, join_components, walk
 from redpajama_pipe.recipe import Dedup
 from redpajama_pipe.schema import DECISIONS, DOC_ID, LANGUAGE, SOURCE
 
-RULE = "near_duplicate"
+RULE, RULE_OF_INDEX = "near_duplicate", "near_duplicate_of_index"
 KEYS, VALUES = "keys", "values"
 MEMBERS = pa.schema(
     [
         pa.field(COMPONENT, pa.binary()),
-        pa.field("place", pa.int32()),  # in keep order within the component, from 0
+        pa.field("place", pa.int32()),  # in keep order within the component, from 0; of an index see decide_components
         pa.field("size", pa.int64()),  # of the component
         pa.field(DOC_ID, pa.binary()),
         pa.field(SOURCE, pa.string()),
@@ -47,10 +49,13 @@ _MEASURES = {
 }
 
 
-def decide_components(bands: int, dedup: Dedup) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def decide_components(
+    bands: int, dedup: Dedup, indexes: Sequence[str] = ()
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the pass from MEMBERS sorted by (component, place) to DECISIONS.
 
-    A component may run over any number of batches, and is decided as a whole.
+    A component may run over any number of batches, and is decided as a whole. With `indexes`, hashes of them, documents
+    of the index -k from the end have the place -k, and those at place 0 are compared with these alone.
     """
 
     def decide(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -60,17 +65,17 @@ def decide_components(bands: int, dedup: Dedup) -> Callable[[Iterator[pa.RecordB
             if batch.num_rows == 0:
                 continue
             if last is not None and last != batch[COMPONENT][0]:
-                yield pending.decide(bands, dedup)
+                yield pending.decide(bands, dedup, indexes)
                 pending = _Pending(dedup.component_bytes)
             begin = int(_begins(batch[COMPONENT])[-1])  # of the component that may go on
             if begin > 0:
                 pending.append(batch.slice(0, begin))
-                yield pending.decide(bands, dedup)
+                yield pending.decide(bands, dedup, indexes)
                 pending = _Pending(dedup.component_bytes)
             pending.append(batch.slice(begin))
             last = batch[COMPONENT][-1]
         if last is not None:
-            yield pending.decide(bands, dedup)
+            yield pending.decide(bands, dedup, indexes)
 
     return decide
 
@@ -89,21 +94,26 @@ class _Pending:
         self._counts.append(np.diff(offsets))
         self._rows.append(batch.drop_columns([VALUES]))
 
-    def decide(self, bands: int, dedup: Dedup) -> pa.RecordBatch:
+    def decide(self, bands: int, dedup: Dedup, indexes: Sequence[str]) -> pa.RecordBatch:
         members = pa.Table.from_batches(self._rows).combine_chunks().to_batches()[0]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(self._counts))])
-        return _decide(members, self._store.values(), offsets, bands, dedup)
+        return _decide(members, self._store.values(), offsets, bands, dedup, indexes)
 
 
 def _decide(
-    members: pa.RecordBatch, values: NDArray[np.uint64], offsets: NDArray[np.int64], bands: int, dedup: Dedup
+    members: pa.RecordBatch,
+    values: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    bands: int,
+    dedup: Dedup,
+    indexes: Sequence[str],
 ) -> pa.RecordBatch:
     """Decide whole components, one after another."""
     find = walk if dedup.survivors == "walk" else join_components
     measure, name = _MEASURES[dedup.verify]
     threshold = 0.0 if dedup.verify == "none" else dedup.threshold
     keys = np.ascontiguousarray(fixed_width(members[KEYS], bands * 8, KEYS)).view("<u8").astype(np.uint64)
-    sizes = members["size"].to_numpy()
+    sizes, places = members["size"].to_numpy(), members["place"].to_numpy()
     components = members[COMPONENT]
     dropped: list[int] = []
     kept: list[int] = []
@@ -112,7 +122,9 @@ def _decide(
     for begin, end in pairwise([*_begins(components).tolist(), len(components)]):
         assert sizes[begin] == end - begin, "a component is decided whole"
         of = offsets[begin : end + 1]
-        twins, similar = find(keys[begin:end], values[of[0] : of[-1]], of - of[0], threshold, measure)
+        old = int(np.count_nonzero(places[begin:end] < 0))
+        decide = partial(most_similar_old, old=old) if indexes else find
+        twins, similar = decide(keys[begin:end], values[of[0] : of[-1]], of - of[0], threshold, measure)
         for at in np.flatnonzero(twins >= 0).tolist():
             dropped.append(begin + at)
             kept.append(begin + int(twins[at]))
@@ -120,19 +132,25 @@ def _decide(
             facts = {"kept": members[DOC_ID][kept[-1]].as_py().hex(), name: similarities[-1]}
             if dedup.verify != "none":
                 facts["threshold"] = threshold
-            facts |= {"component": components[begin].as_py().hex(), "component_size": end - begin}
-            if dedup.survivors == "components":
-                facts["survivors"] = "components"
+            if indexes:
+                facts["index"] = indexes[places[kept[-1]]]
+            else:
+                facts |= {"component": components[begin].as_py().hex(), "component_size": end - begin}
+                if dedup.survivors == "components":
+                    facts["survivors"] = "components"
             evidence.append(json.dumps(facts, separators=(",", ":")))
     return _drops(
         members.take(pa.array(dropped, pa.int64())),
         members[DOC_ID].take(pa.array(kept, pa.int64())),
         similarities,
         evidence,
+        RULE_OF_INDEX if indexes else RULE,
     )
 
 
-def _drops(dropped: pa.RecordBatch, kept: pa.Array, similarities: list[float], evidence: list[str]) -> pa.RecordBatch:
+def _drops(
+    dropped: pa.RecordBatch, kept: pa.Array, similarities: list[float], evidence: list[str], rule: str
+) -> pa.RecordBatch:
     count = dropped.num_rows
     columns = {
         DOC_ID: dropped[DOC_ID],
@@ -140,7 +158,7 @@ def _drops(dropped: pa.RecordBatch, kept: pa.Array, similarities: list[float], e
         LANGUAGE: dropped[LANGUAGE],
         "action": pa.repeat("drop", count),
         "stage": pa.repeat("dedup", count),
-        "rule": pa.repeat(RULE, count),
+        "rule": pa.repeat(rule, count),
         "rank": pa.repeat(pa.scalar(0, pa.int32()), count),
         "evidence": pa.array(evidence, pa.string()),
         "kept_doc_id": kept,

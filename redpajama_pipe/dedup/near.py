@@ -67,20 +67,36 @@ def near_duplicates(
     edges = band_edges(documents, spec, tasks, dedup.max_bucket)
     try:
         components = connected_components(edges, dedup.driver_edges)
-        _check_components(components, dedup.max_component)
+        check_components(components, dedup.max_component)
     finally:
         edges.unpersist()
     members = _members(documents, components, keys)
-    if dedup.verify in ("estimate", "none"):
-        compared = members.mapInArrow(_with_signatures(spec), spark_ddl(MEMBERS))
-    else:
-        by_part = members.repartition(tasks, PART).sortWithinPartitions(PART, ROW)
-        compared = by_part.mapInArrow(_with_shingles(open_part, spec), spark_ddl(MEMBERS))
+    compared = with_values(members, open_part, spec, dedup.verify, tasks, MEMBERS)
     by_component = compared.repartition(tasks, COMPONENT).sortWithinPartitions(COMPONENT, "place")
     return by_component.mapInArrow(decide_components(spec.bands, dedup), spark_ddl(DECISIONS))
 
 
-def _check_components(components: DataFrame, limit: int) -> None:
+def with_values(
+    members: DataFrame, open_part: OpenPart, spec: MinHashSpec, verify: str, tasks: int, columns: pa.Schema
+) -> DataFrame:
+    """Give documents the keys of their bands, and what `verify` compares: their shingles, read from the text, or else
+    their signature.
+
+    Args:
+        members: doc_id, part, row, signature (not null) and what `columns` mentions.
+        open_part, spec: as `near_duplicates`.
+        verify: as `Dedup.verify`.
+        tasks: that read texts, each whole parts in order.
+        columns: of the result; keys and values among them.
+    """
+    if verify in ("estimate", "none"):
+        return members.mapInArrow(_with_signatures(spec, columns), spark_ddl(columns))
+    by_part = members.repartition(tasks, PART).sortWithinPartitions(PART, ROW)
+    return by_part.mapInArrow(_with_shingles(open_part, spec, columns), spark_ddl(columns))
+
+
+def check_components(components: DataFrame, limit: int) -> None:
+    """Stop when a component is larger than the limit."""
     sizes = components.groupBy(COMPONENT).count().where(F.col("count") > limit)
     largest = sizes.orderBy(F.col("count").desc(), COMPONENT).first()
     if largest is None:
@@ -111,7 +127,9 @@ def _members(documents: DataFrame, components: DataFrame, keys: tuple[keep_order
     )
 
 
-def _with_signatures(spec: MinHashSpec) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _with_signatures(
+    spec: MinHashSpec, columns: pa.Schema
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the pass that gives members their band keys and signatures."""
 
     def signed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -119,13 +137,13 @@ def _with_signatures(spec: MinHashSpec) -> Callable[[Iterator[pa.RecordBatch]], 
             for batch in cut_rows(wide, _BATCH_VALUES // spec.num_perm):
                 signatures = read_signatures(batch[SIGNATURE], spec).astype(np.uint64, copy=False)
                 offsets = np.arange(len(signatures) + 1, dtype=np.int64) * spec.num_perm
-                yield _compared(batch, spec, signatures.reshape(-1), offsets)
+                yield _compared(batch, spec, signatures.reshape(-1), offsets, columns)
 
     return signed
 
 
 def _with_shingles(
-    open_part: OpenPart, spec: MinHashSpec
+    open_part: OpenPart, spec: MinHashSpec, columns: pa.Schema
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the pass that gives members, sorted by (part, row), their band keys and shingles."""
 
@@ -139,13 +157,17 @@ def _with_shingles(
                 part = of_part[PART][0].as_py()
                 with open_part(part) as parquet:
                     for texts, known in read_members(parquet, of_part, part):
-                        yield _compared(known, spec, *shingle_hashes(texts, spec))
+                        yield _compared(known, spec, *shingle_hashes(texts, spec), columns)
 
     return shingled
 
 
 def _compared(
-    members: pa.RecordBatch, spec: MinHashSpec, values: NDArray[np.uint64], offsets: NDArray[np.int64]
+    members: pa.RecordBatch,
+    spec: MinHashSpec,
+    values: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    columns: pa.Schema,
 ) -> pa.RecordBatch:
     keys = signature_keys(members[SIGNATURE], spec)  # keys: (documents, bands)
     made = {
@@ -153,5 +175,5 @@ def _compared(
         VALUES: from_runs(values, offsets),
     }
     return pa.RecordBatch.from_arrays(
-        [made[name] if name in made else members[name] for name in MEMBERS.names], schema=MEMBERS
+        [made[name] if name in made else members[name] for name in columns.names], schema=columns
     )

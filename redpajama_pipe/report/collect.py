@@ -46,15 +46,25 @@ BINS = 32
 CLUSTERS = 12
 EXCERPT = 4000  # characters of an example
 
-# rules of dedup → the report's name of that part of it
-DEDUP = {"exact_duplicate": "exact_dedup", "near_duplicate": "near_dedup"}
-_DESCRIBED = {
-    "exact_duplicate": ("no earlier document has the same bytes", ""),
-    "near_duplicate": (
-        "no earlier kept document is a verified near-duplicate",
-        "Broder 1997; Lee et al. 2021, arXiv:2107.06499",
-    ),
+# what an enabled rule of dedup keeps, and where that is published
+_EXACT = {
+    "text": ("exact_duplicate", "no earlier document has the same bytes", ""),
+    "normalized_text": ("normalized_duplicate", "no earlier document has the same text but for case and space", ""),
+    "url": ("url_duplicate", "no earlier document is of the same address", "TFDS, text/c4_utils.py, normalize_url"),
+    "digest": ("digest_duplicate", "no earlier document has the same digest", "Weber et al. 2024, arXiv:2411.12372"),
 }
+_NEAR = {
+    "jaccard": "no earlier kept document has at least {threshold:g} of their shingles in common (exact Jaccard)",
+    "containment": "no earlier kept document holds at least {threshold:g} of its shingles",
+    "estimate": "no earlier kept document's signature agrees in at least {threshold:g} of its values",
+    "none": "no earlier kept document shares a band with it",
+}
+_NEAR_SOURCE = "Broder 1997; Lee et al. 2021, arXiv:2107.06499"
+
+
+def part_of(rule: str) -> str:
+    """Return the report's name of the part of dedup that a rule belongs to."""
+    return "near_dedup" if rule.startswith("near_duplicate") else "exact_dedup"
 
 
 def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str) -> ReportData:
@@ -152,7 +162,9 @@ def _funnel_row(
     }
     dropped = {"filter": sum(by_rule["filter"].values())} if "filter" in by_rule else {}
     if "dedup" in by_rule:
-        dropped |= {part: by_rule["dedup"].get(rule, 0) for rule, part in DEDUP.items()}
+        dropped |= {"exact_dedup": 0, "near_dedup": 0}
+        for rule, count in by_rule["dedup"].items():
+            dropped[part_of(rule)] += count
     if "decontaminate" in by_rule:
         dropped["decontaminate"] = sum(by_rule["decontaminate"].values())
     # tokens.counts["groups"]: source, language, documents, tokens
@@ -181,10 +193,15 @@ def _rules(recipe: Recipe, taken: DataFrame | None) -> list[RuleRow]:
         for rules in map(ruleset.load, recipe.filter.rule_sets)
         for rule in rules.rules
     ]
-    for wanted, rule in ((recipe.dedup.exact, "exact_duplicate"), (recipe.dedup.near, "near_duplicate")):
-        if wanted:
-            keeps, citation = _DESCRIBED[rule]
-            rows.append(RuleRow(DEDUP[rule], rule, keeps, first.get(rule, 0), citation=citation))
+    described = [_EXACT[key] for key in recipe.dedup.exact_keys]
+    if recipe.dedup.near:
+        keeps = _NEAR[recipe.dedup.verify].format(threshold=recipe.dedup.threshold)
+        described.append(("near_duplicate", keeps, _NEAR_SOURCE))
+    named = {rule for rule, _, _ in described}
+    others = drops.where("stage = 'dedup'").select("rule").distinct().orderBy("rule").collect()
+    described += [(row["rule"], "", "") for row in others if row["rule"] not in named]
+    for rule, keeps, citation in described:
+        rows.append(RuleRow(part_of(rule), rule, keeps, first.get(rule, 0), citation=citation))
     for chosen in recipe.decontaminate.sets:
         rule = f"contaminated.{chosen.name}"
         counted = (first.get(rule, 0), every.get(rule, 0), only.get(rule, 0))

@@ -40,6 +40,7 @@ def annotation_schema(settings: Annotate) -> pa.Schema:
             pa.field(schema.IDENTIFIED_LANGUAGE, pa.string()),
             pa.field(schema.LANGUAGE_SCORE, pa.float64()),
             pa.field(schema.CONTENT_HASH, pa.binary(), nullable=False),
+            pa.field(schema.NORMALIZED_HASH, pa.binary()),
             pa.field(schema.SIGNATURE, pa.binary()),
             *(pa.field(name, SIGNALS[name].type) for name in settings.signals),
         ]
@@ -61,6 +62,7 @@ def annotate(texts: pa.Array, declared: pa.Array, urls: pa.Array, settings: Anno
     """
     from redpajama_pipe.dedup.content import content_hash
     from redpajama_pipe.dedup.minhash import MinHashSpec, sign_batch
+    from redpajama_pipe.dedup.normalized import normalized_hash
     from redpajama_pipe.signals import score
     from redpajama_pipe.signals.language import identify
 
@@ -79,6 +81,7 @@ def annotate(texts: pa.Array, declared: pa.Array, urls: pa.Array, settings: Anno
         identified,
         probability,
         content_hash(texts),
+        normalized_hash(texts),
         sign_batch(texts, MinHashSpec.of(settings.minhash)),
         *signals.columns,
     ]

@@ -33,7 +33,10 @@ CHOOSING = (
     *("paths", "exclude", "fraction", "base", "max_quarantined_share", "allow_failed_files"),
     *("wiki_date", "languages", "dump_mirror"),
 )
-PLAIN = (schema.TEXT, schema.DOC_ID, schema.CONTENT_HASH, schema.SIGNATURE, "record_id", "url", "meta", "title")
+PLAIN = (
+    *(schema.TEXT, schema.DOC_ID, schema.CONTENT_HASH, schema.NORMALIZED_HASH, schema.SIGNATURE),
+    *("record_id", "url", "meta", "title"),
+)
 
 
 @dataclass(frozen=True)

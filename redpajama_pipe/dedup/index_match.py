@@ -1,0 +1,262 @@
+"""Drop the documents that repeat one of an index: equal ones, then verified near-duplicates.
+
+The older document wins, whatever the keep order says. A document is compared with old ones alone, never through a chain
+of new ones; those that are left are then decided among themselves. Shuffled are the band keys of the new documents and
+of the indexes, 28 bytes a document and band; sets of shingles are read of the old documents that share a band alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+from pyspark.storagelevel import StorageLevel
+
+from redpajama_pipe import storage
+from redpajama_pipe.decisions import id_place
+from redpajama_pipe.dedup.byte_columns import ID_BYTES, cut_rows, fixed_width, from_fixed_width
+from redpajama_pipe.dedup.component_decisions import KEYS, MEMBERS, VALUES, decide_components
+from redpajama_pipe.dedup.components import COMPONENT, DST, SRC, connected_components
+from redpajama_pipe.dedup.edges import BUCKET, signature_keys, star_edges
+from redpajama_pipe.dedup.index import FILE_NAME, INDEX, Index
+from redpajama_pipe.dedup.minhash import MinHashSpec
+from redpajama_pipe.dedup.near import OpenPart, check_components, with_values
+from redpajama_pipe.gate import check_bucket
+from redpajama_pipe.recipe import Dedup
+from redpajama_pipe.schema import (
+    BYTE_COUNT,
+    CONTENT_HASH,
+    DECISIONS,
+    DOC_ID,
+    LANGUAGE,
+    PART,
+    ROW,
+    SIGNATURE,
+    SOURCE,
+    spark_ddl,
+)
+
+EXACT_RULE = "exact_duplicate_of_index"
+
+_PLACE, _PATH = "place", "path"
+_EXAMPLES = 3
+_BATCH_ENTRIES = 1 << 20  # of 28 bytes, at a time
+
+
+def equal_to_index(documents: DataFrame, indexes: Sequence[Index]) -> DataFrame:
+    """Decide which documents have the text of a document of an index.
+
+    Args:
+        documents: doc_id, source, language, content_hash, byte_count.
+        indexes: of several that have the text, the first is named; in it, the least id.
+
+    Returns:
+        Decisions as schema.DECISIONS. A document whose hash or length is null is equal to none.
+    """
+    first = (
+        _read(documents.sparkSession, indexes, [CONTENT_HASH, BYTE_COUNT])
+        .groupBy(CONTENT_HASH, BYTE_COUNT)
+        .agg(F.min(F.struct(_PLACE, DOC_ID)).alias("old"))
+        .select(F.col(CONTENT_HASH).alias("hash"), F.col(BYTE_COUNT).alias("bytes"), "old.*")
+        .withColumnRenamed(DOC_ID, "kept_doc_id")
+    )
+    same = (F.col(CONTENT_HASH) == F.col("hash")) & (F.col(BYTE_COUNT) == F.col("bytes"))
+    hashes = F.array(*(F.lit(index.hash) for index in indexes))
+    values = {
+        DOC_ID: F.col(DOC_ID),
+        SOURCE: F.col(SOURCE),
+        LANGUAGE: F.col(LANGUAGE),
+        "action": F.lit("drop"),
+        "stage": F.lit("dedup"),
+        "rule": F.lit(EXACT_RULE),
+        "rank": F.lit(0),
+        "evidence": F.to_json(
+            F.struct(
+                F.lower(F.hex("kept_doc_id")).alias("kept"),
+                F.col("bytes"),
+                F.element_at(hashes, F.col(_PLACE)).alias("index"),  # a negative place counts from the end
+            )
+        ),
+        "kept_doc_id": F.col("kept_doc_id"),
+        "similarity": F.lit(1.0),
+    }
+    fields = cast(StructType, StructType.fromDDL(spark_ddl(DECISIONS))).fields
+    return documents.join(first, same).select(
+        *(values.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in fields)
+    )
+
+
+def like_index(
+    documents: DataFrame,
+    indexes: Sequence[Index],
+    open_part: OpenPart,
+    spec: MinHashSpec,
+    dedup: Dedup,
+    num_partitions: int = 0,
+) -> DataFrame:
+    """Decide which documents are near-duplicates of a document of an index.
+
+    Args:
+        documents: as `near.near_duplicates`; what they are to each other plays no part here.
+        indexes: made with `spec`, and holding what `dedup.verify` compares.
+        open_part, spec, dedup, num_partitions: as `near.near_duplicates`.
+
+    Returns:
+        Decisions as schema.DECISIONS; each names the most similar old document, of equally similar ones that of the
+        first index, in it the least id. The set of rows depends on nothing but documents and indexes.
+
+    Raises:
+        GateError: a bucket or a component, old documents included, is larger than its limit.
+    """
+    session = documents.sparkSession
+    tasks = num_partitions or int(session.conf.get("spark.sql.shuffle.partitions") or 200)
+    edges = _edges(documents, indexes, spec, tasks, dedup.max_bucket)
+    try:
+        components = connected_components(edges, dedup.driver_edges)
+        check_components(components, dedup.max_component)
+    finally:
+        edges.unpersist()
+    sizes = components.groupBy(COMPONENT).agg(F.count(F.lit(1)).alias("size"))
+    sized = components.join(sizes, COMPONENT)
+    new = documents.select(DOC_ID, SOURCE, LANGUAGE, PART, ROW, SIGNATURE).join(sized, DOC_ID)
+    members = with_values(new.withColumn(_PLACE, F.lit(0)), open_part, spec, dedup.verify, tasks, MEMBERS)
+    old = _read(session, indexes, [_PATH]).join(sized.withColumnRenamed(DOC_ID, "vertex"), "vertex")
+    by_path = old.repartition(tasks, _PATH).sortWithinPartitions(_PATH, DOC_ID)
+    compared = members.unionByName(by_path.mapInArrow(_read_values, spark_ddl(MEMBERS)))
+    by_component = compared.repartition(tasks, COMPONENT).sortWithinPartitions(COMPONENT, _PLACE, DOC_ID)
+    decide = decide_components(spec.bands, dedup, [index.hash for index in indexes])
+    return by_component.mapInArrow(decide, spark_ddl(DECISIONS))
+
+
+def _read(session: SparkSession, indexes: Sequence[Index], columns: Sequence[str]) -> DataFrame:
+    """Read the documents of all indexes.
+
+    Returns:
+        doc_id, place (from minus the number of indexes to -1), vertex (what stands for the document among edges: an id
+        may be in several indexes and among the new documents as well) and `columns`: of INDEX, or `path`, the file.
+    """
+    frames = []
+    for place, index in enumerate(indexes, -len(indexes)):
+        names = [name for name in columns if name in INDEX.names]
+        paths = [storage.join(index.folder, name) for name in storage.list_names(index.folder) if ".parquet" in name]
+        ddl = spark_ddl(pa.schema([INDEX.field(name) for name in (DOC_ID, *names)]))
+        if paths:
+            frame = session.read.schema(ddl).parquet(*map(storage.for_spark, paths))
+        else:
+            frame = session.createDataFrame([], ddl)
+        number = (id_place() * index.files / (1 << 32)).cast("int")
+        path = F.concat(F.lit(index.folder + "/"), F.format_string(FILE_NAME, number))
+        frames.append(
+            frame.withColumn(_PLACE, F.lit(place))
+            .withColumn("vertex", F.unhex(F.md5(F.concat(DOC_ID, F.lit(str(place)).cast("binary")))))
+            .withColumn(_PATH, path)
+            .select(DOC_ID, _PLACE, "vertex", *columns)
+        )
+    return reduce(DataFrame.unionByName, frames)
+
+
+def _edges(documents: DataFrame, indexes: Sequence[Index], spec: MinHashSpec, tasks: int, max_bucket: int) -> DataFrame:
+    """Join the documents of every bucket that holds both old and new ones to the first of it; persisted."""
+
+    def of_new(batch: pa.RecordBatch) -> NDArray[np.uint64]:
+        return signature_keys(batch[SIGNATURE], spec)
+
+    def of_old(batch: pa.RecordBatch) -> NDArray[np.uint64]:
+        return fixed_width(batch[KEYS], spec.bands * 8, KEYS).view("<u8").astype(np.uint64)
+
+    ddl = f"band int, key bigint, {DOC_ID} binary"
+    new = documents.where(F.col(SIGNATURE).isNotNull()).select(DOC_ID, SIGNATURE)
+    old = _read(documents.sparkSession, indexes, [KEYS]).where(F.col(KEYS).isNotNull())
+    old = old.select(F.col("vertex").alias(DOC_ID), KEYS)
+    entries = (
+        new.mapInArrow(_entries(of_new, spec.bands), ddl)
+        .withColumn("old", F.lit(False))
+        .unionByName(old.mapInArrow(_entries(of_old, spec.bands), ddl).withColumn("old", F.lit(True)))
+    )
+    common = (
+        entries.groupBy("band", "key")
+        .agg(F.count(F.lit(1)).alias("size"), F.max("old").alias("any_old"), F.min("old").alias("all_old"))
+        .where("any_old and not all_old")
+        .select("band", "key", "size")
+        .persist(StorageLevel.MEMORY_AND_DISK)
+    )
+    try:
+        largest = common.orderBy(F.col("size").desc(), "band", "key").first()
+        if largest is not None and largest["size"] > max_bucket:
+            of_it = (F.col("band") == largest["band"]) & (F.col("key") == largest["key"]) & ~F.col("old")
+            some = entries.where(of_it).orderBy(DOC_ID).limit(_EXAMPLES).collect()
+            check_bucket(largest["band"], largest["size"], [bytes(row[DOC_ID]) for row in some], max_bucket)
+        edges = (
+            entries.drop("old")
+            .join(common.drop("size"), ["band", "key"], "left_semi")
+            .repartition(tasks, "band", "key")
+            .sortWithinPartitions("band", "key", DOC_ID)
+            .mapInArrow(star_edges, f"{SRC} binary, {DST} binary, {BUCKET} bigint")
+            .select(SRC, DST)
+            .distinct()
+            .persist(StorageLevel.MEMORY_AND_DISK)
+        )
+        edges.count()  # computes and stores all of it, before `common` goes
+    finally:
+        common.unpersist()
+    return edges
+
+
+def _entries(
+    keys_of: Callable[[pa.RecordBatch], NDArray[np.uint64]], bands: int
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Make the pass from documents to a row (band, key, doc_id) for each document and band."""
+
+    def entries(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for wide in batches:
+            for batch in cut_rows(wide, _BATCH_ENTRIES // bands):
+                ids = fixed_width(batch[DOC_ID], ID_BYTES, DOC_ID)
+                columns = [
+                    pa.array(np.tile(np.arange(bands, dtype=np.int32), len(ids))),
+                    pa.array(keys_of(batch).reshape(-1).view(np.int64)),  # the same 64 bits: Spark has no unsigned type
+                    from_fixed_width(np.repeat(ids, bands, axis=0)),
+                ]
+                yield pa.RecordBatch.from_arrays(columns, ["band", "key", DOC_ID])
+
+    return entries
+
+
+def _read_values(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Read what old documents are compared by; rows sorted by (path, doc_id), as the files are."""
+    for batch in batches:
+        paths = batch[_PATH].dictionary_encode().indices.to_numpy()
+        ends = (np.flatnonzero(paths[1:] != paths[:-1]) + 1).tolist()
+        for begin, end in pairwise([0, *ends, batch.num_rows]):
+            if begin < end:
+                yield from _read_rows(batch.slice(begin, end - begin))
+
+
+def _read_rows(wanted: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Read documents of one file, row group by row group; a group without a wanted one is passed over."""
+    ids = wanted[DOC_ID]
+    with storage.open_parquet(wanted[_PATH][0].as_py()) as parquet:
+        column = parquet.schema_arrow.names.index(DOC_ID)
+        for group in range(parquet.num_row_groups):
+            range_of = parquet.metadata.row_group(group).column(column).statistics
+            inside = pc.and_(
+                pc.greater_equal(ids, pa.scalar(range_of.min, pa.binary())),
+                pc.less_equal(ids, pa.scalar(range_of.max, pa.binary())),
+            )
+            some = wanted.filter(inside)
+            if some.num_rows == 0:
+                continue
+            table = parquet.read_row_group(group, columns=[DOC_ID, SOURCE, KEYS, VALUES])
+            found = table.take(pc.index_in(some[DOC_ID], table[DOC_ID].combine_chunks())).combine_chunks()
+            columns = {name: found[name].chunk(0) for name in (SOURCE, KEYS, VALUES)}
+            columns[LANGUAGE] = pa.nulls(some.num_rows, pa.string())
+            arrays = [columns.get(name, some[name] if name in some.schema.names else None) for name in MEMBERS.names]
+            yield pa.RecordBatch.from_arrays(arrays, schema=MEMBERS)
