@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help install java demo test lint format wheel zip check clean
+.PHONY: help install java demo experiment test lint format wheel zip check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,14 @@ java: ## Java 17 through apt-get, where there is none and apt-get is there and a
 demo: $(STAMP) java ## the whole pipeline in local mode on a sample that needs no network
 	$(BIN)/redpajama-pipe make-sample demo/sample
 	$(BIN)/redpajama-pipe run sample --output demo/run --set vars.data=demo/sample
+
+# torch is large, and no other target needs it: installed when the experiment is first asked for
+$(VENV)/.installed-train: $(STAMP)
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lid,train]'
+	touch $@
+
+experiment: $(VENV)/.installed-train java ## models trained with and without duplicates, compared; minutes on a CPU
+	$(BIN)/redpajama-pipe experiment pythia_mini --output demo/experiment
 
 test: $(TOOLS) java ## the tests
 	$(BIN)/python -m pytest

@@ -102,7 +102,8 @@ def largest_groups(folder: RunFolder, top: int) -> list[Group]:
             tallies[row["kept_doc_id"]].add(row)
     shown = [row[schema.DOC_ID] for tally in tallies.values() for row in tally.examples]
     found = _documents(folder, [*wanted, *shown])
-    return [tally.group(found, doc_id) for doc_id, tally in tallies.items()]
+    # what repeats a document of an earlier run has no group here
+    return [tally.group(found, doc_id) for doc_id, tally in tallies.items() if doc_id in found]
 
 
 def render(groups: Sequence[Group], documents: int, dropped: int, lines: int = 1) -> str:

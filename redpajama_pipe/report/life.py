@@ -156,13 +156,15 @@ def _twin(folder: RunFolder, decided: Sequence[str], doc_id: bytes, taken: Seque
             return None
         for path in decided:
             rows = _rows(path, pc.field("kept_doc_id") == doc_id, [schema.DOC_ID, "similarity"])
-            for row in sorted(rows, key=lambda row: (row["similarity"], row[schema.DOC_ID])):
-                if other is None or row["similarity"] < similarity:
-                    other, similarity = row[schema.DOC_ID], row["similarity"]
+            if other is None and rows:  # the least alike; one that is equal by its URL alone has no similarity
+                row = min(rows, key=lambda row: (row["similarity"] is None, row["similarity"], row[schema.DOC_ID]))
+                other, similarity = row[schema.DOC_ID], row["similarity"]
     if other is None:
         return None
-    place = _find(folder, other.hex())
-    document = _row(folder.documents, other, place[schema.PART])
+    places = _rows(folder.documents, pc.field(schema.DOC_ID) == other, [schema.PART])
+    if not places:  # the document of an earlier run, which the decision names with its index
+        return None
+    document = _row(folder.documents, other, places[0][schema.PART])
     return Twin(other.hex(), document[schema.SOURCE], document["url"], similarity, document[schema.TEXT][:EXCERPT])
 
 

@@ -21,6 +21,8 @@ from redpajama_pipe.dedup.index import INDEX, open_indexes
 from redpajama_pipe.dedup.minhash import MinHashSpec
 from redpajama_pipe.dedup.shingles import shingle_hashes
 from redpajama_pipe.errors import GateError, ManifestError, RecipeError
+from redpajama_pipe.report.clusters import clusters_text
+from redpajama_pipe.report.life import explain_document
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.stages import dedup_documents, ingest_documents
 
@@ -185,6 +187,20 @@ def test_an_index_has_the_same_bytes_however_the_work_is_cut(
     tree["execution"]["partitions"] = 5
     dedup_documents.run(lambda: spark, recipe.from_tree(tree, "test"), again, quiet=True)
     assert manifest.read(again.dedup_index).hash == manifest.read(first.dedup_index).hash
+
+
+def test_explain_and_clusters_cope_with_documents_of_another_run(
+    corpora: Corpora, first: RunFolder, second: RunFolder
+) -> None:
+    Path(second.recipe).write_text(recipe.to_yaml(corpora.settings("b", against=[first.path])))
+    of_index = [row for row in receipts(second) if row["rule"].endswith("_of_index")]
+    for row in (of_index[0], of_index[-1]):
+        told = explain_document(second.path, row["doc_id"].hex())
+        assert row["rule"] in told
+        assert row["kept_doc_id"].hex() in told
+    old = {row["kept_doc_id"].hex() for row in of_index}
+    shown = clusters_text(second.path)
+    assert not any(doc_id in shown for doc_id in old)
 
 
 def test_a_copy_of_an_indexed_corpus_goes_whole(
