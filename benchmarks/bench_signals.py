@@ -31,6 +31,7 @@ TOGETHER = {
     "C4 + FineWeb + RefinedWeb": ("c4", "fineweb", "refinedweb"),
     "rule set fineweb": ("datatrove", "c4_fineweb"),
     "Gopher + C4 + FineWeb": ("gopher", "c4", "fineweb"),
+    "Gopher + C4 + FineWeb + RP-V2": ("gopher", "c4", "fineweb", "redpajama_v2"),
 }
 NOT_TEXT = ("url",)  # families that read no text
 DATATROVE = """

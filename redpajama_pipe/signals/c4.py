@@ -2,7 +2,7 @@
 
 A reading decides line by line which lines stay; its signals are computed on those lines only, so that a page rule sees
 what the published code sees. A text without the spans of its `cuts` column is the page that the published code writes.
-About 100 MB/s on one core for each reading.
+About 200 MB/s on one core for each reading, 160 where bad words are looked for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -165,6 +166,7 @@ def _compute(reading: Reading) -> Callable[[Documents, Sequence[str]], dict[str,
             valid,
             classes(),
             *trie(tuple(words)),
+            beginnings(tuple(words)),
             reading.min_words,
             reading.end_marks,
             reading.words_first,
@@ -218,6 +220,23 @@ def trie(words: tuple[str, ...]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         for byte, other in following.items():
             table[node, symbols[byte]] = other
     return table, symbols
+
+
+@cache
+def beginnings(words: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Build the table that tells c4_kernels after four bytes that none of the words begins; see `clean`."""
+    from redpajama_pipe.signals import c4_kernels as kernels
+
+    table = np.zeros(kernels.BEGINNINGS, np.uint8)
+    for word in words:
+        known = word.lower().encode()[:4]
+        more = np.arange(128 ** (4 - len(known)), dtype=np.uint64)  # what may follow a short word
+        four: Any = np.full(len(more), int.from_bytes(known, "little"), np.uint64)
+        for place in range(len(known), 4):
+            four |= (more & np.uint64(127)) << np.uint64(8 * place)
+            more >>= np.uint64(7)
+        table[kernels.beginning.py_func(four)] = 1
+    return table
 
 
 FAMILIES = tuple(Family(reading.prefix, reading.title, _signals(reading), _compute(reading)) for reading in READINGS)

@@ -1,6 +1,7 @@
 """Clean pages line by line as C4 does: what is cut, and the counts that page rules ask for.
 
-One pass finds a line and its words; only lines that may stay are looked into, in a scratch copy without citations.
+A page is copied to scratch with room after it, so that lines, words, rare letters and sentence ends are looked for in
+blocks of bytes; only a line with other white space than ASCII's, or with citations, is walked character by character.
 Spans come out in order and disjoint, so that a text without them is the cleaned page. Time and memory are linear in
 the text.
 
@@ -8,6 +9,8 @@ Everything compiled is in this one file: Numba's cache looks at no other file wh
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -42,39 +45,32 @@ MAX_WORD_CHARS = 1000
 # The flags of text.classes; a test compares them.
 SPACE, LINE_BREAK, DECIMAL, UPPER, LOWER = 1, 2, 4, 16, 32
 
-# Phrases, each with the place of a rare letter in it, which is looked for first.
+# Phrases, each with the place of three rare letters in it, which are looked for first.
 _PHRASES = (
     ("lorem ipsum", 7),
     ("javascript", 0),
-    ("terms of use", 7),
+    ("terms of use", 3),
     ("privacy policy", 3),
-    ("cookie policy", 3),
-    ("uses cookies", 8),
-    ("use of cookies", 10),
-    ("use cookies", 7),
+    ("cookie policy", 0),
+    ("uses cookies", 5),
+    ("use of cookies", 7),
+    ("use cookies", 4),
 )
 _PHRASE_BYTES = np.frombuffer("".join(phrase for phrase, _ in _PHRASES).encode(), np.uint8)
 _PHRASE_AT = np.cumsum([0, *(len(phrase) for phrase, _ in _PHRASES)])
 _PHRASE_LETTER = np.array([place for _, place in _PHRASES])
 _LOREM, _SCRIPT, _FIRST_POLICY = 0, 1, 2
-# The byte before each rare letter, so that most of them are passed over at once; 0: any.
-_BEFORE = np.zeros(256, np.uint8)
-for _rare, _other in zip(b"pfvkPFVK", b"ioioioio", strict=True):
-    _BEFORE[_rare] = _other
 
-
-def _kinds() -> NDArray[np.uint8]:
-    """Say of each byte what it may mean: 0 nothing, 1 no letter, 2 the rare letter of a phrase, 3 {, 4 ends a K."""
-    kinds = np.ones(256, np.uint8)
-    for letter in range(26):
-        kinds[0x41 + letter] = kinds[0x61 + letter] = 0
-    for phrase, place in _PHRASES:
-        kinds[ord(phrase[place])] = kinds[ord(phrase[place].upper())] = 2
-    kinds[0x7B], kinds[0xAA] = 3, 4
-    return kinds
-
-
-_KINDS = _kinds()
+# Bytes are looked at in blocks, which compile to vector instructions; so much may be read after a page.
+_BLOCK = np.uint64(32)
+_STRETCH = np.uint64(512)  # bytes whose ends of words are looked for at once
+PADDING = 64
+# A table says of four bytes whether a word of a list may begin with them: see `beginning`.
+BEGINNINGS = 1 << 16
+_LOWER_FOUR, _HIGH_FOUR = np.uint64(0x20202020), np.uint64(0x80808080)
+_FIVE_BITS, _SIX_BITS, _MIX = np.uint64(31), np.uint64(63), np.uint64(0x9E37)
+_SIX, _TEN, _ELEVEN, _SIXTEEN, _TWENTY_FOUR = (np.uint64(bits) for bits in (6, 10, 11, 16, 24))
+_ONE, _TWO, _THREE, _FOUR, _EIGHT = (np.uint64(bytes_or_bits) for bytes_or_bits in (1, 2, 3, 4, 8))
 _EDIT = np.frombuffer(b"edit]", np.uint8)
 _NEEDED = np.frombuffer(b"citation needed]", np.uint8)
 
@@ -115,6 +111,7 @@ def clean(
     classes: NDArray[np.uint8],
     bad_words: NDArray[np.int32],
     symbols: NDArray[np.uint8],
+    beginnings: NDArray[np.uint8],
     min_words: int,
     end_marks: bool,
     words_first: bool,
@@ -129,6 +126,7 @@ def clean(
         classes: the flags of every code point, text.classes.classes().
         bad_words: (nodes, symbols) a trie: the next node, 0 for none; column 0 is 1 where a word ends. No rows: none.
         symbols: (256,) the trie's column of each byte; 0: in no word.
+        beginnings: (BEGINNINGS,) not 0 at the `beginning` of four bytes that a word of the trie may begin with.
         min_words: a line with fewer goes.
         end_marks: whether a line must end in . ? ! or " but not in ...
         words_first: whether words are counted before citations are removed.
@@ -142,17 +140,28 @@ def clean(
     counts = np.zeros((documents, len(COUNTS)), np.int64)
     first_span = np.zeros(documents + 1, np.int64)
     spans = np.empty((1024, 3), np.int64)
-    held = 0
-    line = np.empty(1024, np.uint8)
+    held: Any = np.int64(0)  # not 0, whose own type would have every kernel compiled twice
+    longest: Any = 0
     for document in range(documents):
         if valid[document]:
+            longest = max(longest, offsets[document + 1] - offsets[document])
+    page = np.empty(longest + PADDING, np.uint8)
+    line = np.empty(1024, np.uint8)
+    places = np.empty(int(_STRETCH), np.int64)
+    for document in range(documents):
+        if valid[document]:
+            start, size = np.uint64(offsets[document]), offsets[document + 1] - offsets[document]
+            for at in range(size):
+                page[np.uint64(at)] = data[start + np.uint64(at)]
+            for at in range(size, size + PADDING):
+                page[at] = 0
             spans, held, line = _clean_page(
-                data,
-                offsets[document],
-                offsets[document + 1],
+                page,
+                size,
                 classes,
                 bad_words,
                 symbols,
+                beginnings,
                 min_words,
                 end_marks,
                 words_first,
@@ -161,10 +170,9 @@ def clean(
                 spans,
                 held,
                 line,
+                places,
             )
-            spans, held = _trim(
-                data, offsets[document], offsets[document + 1], classes, spans, first_span[document], held
-            )
+            spans, held = _trim(page, size, classes, spans, first_span[document], held)
         first_span[document + 1] = held
     return counts, spans[:held], first_span
 
@@ -198,12 +206,12 @@ def without(
 
 @njit(cache=True, nogil=True)
 def _clean_page(
-    data: NDArray[np.uint8],
-    start: int,
+    page: NDArray[np.uint8],
     end: int,
     classes: NDArray[np.uint8],
     bad_words: NDArray[np.int32],
     symbols: NDArray[np.uint8],
+    beginnings: NDArray[np.uint8],
     min_words: int,
     end_marks: bool,
     words_first: bool,
@@ -212,90 +220,150 @@ def _clean_page(
     spans: NDArray[np.int64],
     held: int,
     line: NDArray[np.uint8],
+    places: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], int, NDArray[np.uint8]]:
-    """Clean one page; gives back the spans and the scratch, which may have grown."""
+    """Clean one page, page[:end]; gives back the spans and the scratch, which may have grown."""
     first = held
-    at = start
+    at: Any = np.int64(0)
     while at < end:
-        line_at, text_at, text_end = at, -1, at
-        words = longest = chars = 0
-        bracket = in_word = False
-        stop_at, next_at = end, end  # of the line break: its first byte, and the byte after it
-        while at < end:
-            begin = at
-            byte = data[at]
-            if byte > 0x20 and byte < 0x80:
-                while at < end and data[at] > 0x20 and data[at] < 0x80:
-                    bracket |= data[at] == 0x5B
-                    at += 1
-                width = at - begin
-            else:
-                code, width = _decode(data, at, end)
-                flags = classes[code]
-                if flags & SPACE:
-                    if in_word:
-                        longest, in_word = max(longest, chars), False
-                    if flags & LINE_BREAK:
-                        stop_at, next_at = at, at + width
-                        if code == 0x0D and at + 1 < end and data[at + 1] == 0x0A:
-                            next_at += 1
-                        break
-                    at += width
-                    continue
-                at += width
-            if not in_word:
-                words, chars, in_word = words + 1, 0, True
-                if text_at < 0:
-                    text_at = begin
-            chars += width if byte < 0x80 else 1
-            text_end = at
-        if in_word:
-            longest = max(longest, chars)
+        line_at = at
+        stop_at = next_at = _line_break(page, at, end)  # its first byte, and the byte after it
+        if stop_at < end:
+            code, width = _decode(page, stop_at, end)
+            next_at += width
+            if code == 0x0D and next_at < end and page[next_at] == 0x0A:
+                next_at += 1
+        text_at, text_end, words, long_word, bracket = _look_at(page, line_at, stop_at, classes)
         at = next_at
         count[_LINES] += 1
 
-        reason, size, citations = -1, 0, 0
+        reason, citations = -1, 0
+        source, begin, size = page, text_at, text_end
         if words == 0:
             reason = _WHITE_SPACE
-        elif longest > MAX_WORD_CHARS:
+        elif long_word:
             reason = _LONG_WORD
-        elif not bracket and end_marks and not _ends_well(data, text_at, text_end):
-            reason = _NO_END_MARK
-        elif not bracket and words < min_words:
-            reason = _FEW_WORDS
         else:
-            if len(line) < text_end - text_at:
-                line = np.empty(2 * (text_end - text_at), np.uint8)
-            size, citations = _without_citations(data, text_at, text_end, classes, bracket, line)
-            if citations and not words_first:
-                words = _count_words(line, size, classes)
-            if bracket and end_marks and not _ends_well(line, 0, size):
+            if bracket:
+                if len(line) < text_end - text_at + PADDING:
+                    line = np.empty(2 * (text_end - text_at + PADDING), np.uint8)
+                source, begin = line, 0
+                size, citations = _without_citations(page, text_at, text_end, classes, line)
+                if citations and not words_first:
+                    words = _count_words(line, size, classes)
+            if end_marks and not _ends_well(source, begin, size):
                 reason = _NO_END_MARK
             elif words < min_words:
                 reason = _FEW_WORDS
             else:
-                reason = _look_into(line, size, bad_words, symbols, count)
+                reason = _look_into(source, begin, size, bad_words, symbols, beginnings, count, places)
         if reason >= 0:
-            spans, held = _add(spans, held, first, line_at - start, next_at - start, reason)
+            spans, held = _add(spans, held, first, line_at, next_at, reason)
             continue
         count[_KEPT] += 1
-        count[_SENTENCES] += (
-            _sentences_by_punkt(line, size, classes) if punkt else _sentences_by_marks(line, size, classes)
-        )
-        spans, held = _add(spans, held, first, line_at - start, text_at - start, _WHITE_SPACE)
+        if punkt:
+            count[_SENTENCES] += _sentences_by_punkt(source, begin, size, classes)
+        else:
+            count[_SENTENCES] += _sentences_by_marks(source, begin, size, classes)
+        spans, held = _add(spans, held, first, line_at, text_at, _WHITE_SPACE)
         if citations:
             inner = text_at
             while inner < text_end:
-                length = _citation(data, inner, text_end, classes) if data[inner] == 0x5B else 0
+                length = _citation(page, inner, text_end, classes) if page[inner] == 0x5B else 0
                 if length:
-                    spans, held = _add(spans, held, first, inner - start, inner + length - start, _CITATION)
+                    spans, held = _add(spans, held, first, inner, inner + length, _CITATION)
                 inner += max(length, 1)
-        spans, held = _add(spans, held, first, text_end - start, stop_at - start, _WHITE_SPACE)
-        if next_at > stop_at and data[next_at - 1] == 0x0A:
-            spans, held = _add(spans, held, first, stop_at - start, next_at - 1 - start, _WHITE_SPACE)
-        elif next_at > stop_at:
-            spans, held = _add(spans, held, first, stop_at - start, next_at - start, _LINE_BREAK)
+        # White space after the text, and of a line break all but its last byte where that is a newline.
+        newline = next_at > stop_at and page[next_at - 1] == 0x0A
+        spans, held = _add(spans, held, first, text_end, next_at - 1 if newline else stop_at, _WHITE_SPACE)
+        if not newline:
+            spans, held = _add(spans, held, first, stop_at, next_at, _LINE_BREAK)
     return spans, held, line
+
+
+@njit(cache=True, nogil=True)
+def _line_break(page: NDArray[np.uint8], at: int, end: int) -> Any:
+    """Return where the next line break begins, or the end."""
+    place: Any = np.uint64(at)
+    last: Any = np.uint64(end)
+    while place < last:
+        found = False
+        for index in range(_BLOCK):
+            byte, second, third = page[place + index], page[place + index + _ONE], page[place + index + _TWO]
+            found |= (byte >= 0x0A) & (byte <= 0x0D)
+            found |= (byte >= 0x1C) & (byte <= 0x1E)
+            found |= (byte == 0xC2) & (second == 0x85)
+            found |= (byte == 0xE2) & (second == 0x80) & ((third == 0xA8) | (third == 0xA9))
+        if found:
+            for index in range(_BLOCK):
+                byte, second, third = page[place + index], page[place + index + _ONE], page[place + index + _TWO]
+                if (
+                    0x0A <= byte <= 0x0D
+                    or 0x1C <= byte <= 0x1E
+                    or (byte == 0xC2 and second == 0x85)
+                    or (byte == 0xE2 and second == 0x80 and (third == 0xA8 or third == 0xA9))
+                ):
+                    return np.int64(place + index)
+        place += _BLOCK
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _look_at(
+    page: NDArray[np.uint8], line_at: int, stop: int, classes: NDArray[np.uint8]
+) -> tuple[int, int, int, bool, bool]:
+    """Return where a line's text begins and ends, its words, whether one is too long, whether there is a bracket."""
+    ends: Any = np.int64(0)
+    bracket = other_space = False
+    for index in range(np.uint64(line_at), np.uint64(stop)):
+        byte, second, third = page[index], page[index + _ONE], page[index + _TWO]
+        space = (byte == 0x20) | ((byte >= 0x09) & (byte <= 0x0D)) | ((byte >= 0x1C) & (byte <= 0x1F))
+        then = (second == 0x20) | ((second >= 0x09) & (second <= 0x0D)) | ((second >= 0x1C) & (second <= 0x1F))
+        ends += then & (not space)
+        bracket |= byte == 0x5B
+        # White space outside ASCII; with some characters that are none.
+        other_space |= (byte == 0xC2) & ((second == 0x85) | (second == 0xA0))
+        other_space |= ((byte == 0xE1) & (second == 0x9A)) | ((byte == 0xE3) & (second == 0x80))
+        other_space |= (byte == 0xE2) & (second == 0x80) & ((third <= 0x8A) | (third >= 0xA8))
+        other_space |= (byte == 0xE2) & (second == 0x81)
+    if not other_space:
+        text_at, text_end = line_at, stop
+        while text_at < stop and page[text_at] <= 0x20 and classes[page[text_at]] & SPACE:
+            text_at += 1
+        while text_end > text_at and page[text_end - 1] <= 0x20 and classes[page[text_end - 1]] & SPACE:
+            text_end -= 1
+        if text_at == text_end:
+            return -1, line_at, 0, False, False
+        if text_end == stop and not classes[page[stop]] & SPACE:
+            ends += 1  # the last word's end is the page's, or before a line break outside ASCII
+        word_at = text_at
+        while word_at + MAX_WORD_CHARS < text_end:
+            at = word_at + MAX_WORD_CHARS  # from here back to a white space: none, and the word may be too long
+            while at >= word_at and not (page[at] <= 0x20 and classes[page[at]] & SPACE):
+                at -= 1
+            if at < word_at:
+                break
+            word_at = at + 1
+        if word_at + MAX_WORD_CHARS >= text_end:
+            return text_at, text_end, ends, False, bracket
+
+    text_at, text_end, at = -1, line_at, line_at
+    words = longest = chars = 0
+    in_word = False
+    while at < stop:
+        code, width = _decode(page, at, stop)
+        if classes[code] & SPACE:
+            in_word = False
+        else:
+            if not in_word:
+                words, chars, in_word = words + 1, 0, True
+                if text_at < 0:
+                    text_at = at
+            chars += 1
+            longest = max(longest, chars)
+            text_end = at + width
+        at += width
+    return text_at, text_end, words, longest > MAX_WORD_CHARS, bracket
 
 
 @njit(cache=True, nogil=True)
@@ -326,26 +394,32 @@ def _add(
         spans[held - 1, 1] = end
         return spans, held
     if held == len(spans):
-        grown = np.empty((2 * held, 3), np.int64)
-        grown[:held] = spans
-        spans = grown
+        spans = _grown(spans)
     spans[held, 0], spans[held, 1], spans[held, 2] = start, end, reason
     return spans, held + 1
 
 
 @njit(cache=True, nogil=True)
+def _grown(spans: NDArray[np.int64]) -> NDArray[np.int64]:
+    grown = np.empty((2 * len(spans), 3), np.int64)
+    for index in range(len(spans)):  # an assignment to a slice takes seconds to compile
+        grown[index, 0], grown[index, 1], grown[index, 2] = spans[index, 0], spans[index, 1], spans[index, 2]
+    return grown
+
+
+@njit(cache=True, nogil=True)
 def _trim(
-    data: NDArray[np.uint8],
-    start: int,
-    end: int,
+    page: NDArray[np.uint8],
+    size: int,
     classes: NDArray[np.uint8],
     spans: NDArray[np.int64],
     first: int,
     held: int,
 ) -> tuple[NDArray[np.int64], int]:
     """Strip the cleaned page: cut the white space that is left at its ends. Spans stay in order."""
-    size = end - start
-    at, index = 0, first  # front: over spans and white space to the first character that stays
+    at: Any = np.int64(0)
+    index: Any = first
+    # Front: over spans and white space to the first character that stays
     while at < size:
         if index < held and spans[index, 0] <= at:
             if spans[index, 2] == _LINE_BREAK:
@@ -353,7 +427,7 @@ def _trim(
             at = max(at, spans[index, 1])
             index += 1
             continue
-        code, width = _decode(data, start + at, end)
+        code, width = _decode(page, at, size)
         if not classes[code] & SPACE:
             break
         spans, held = _insert(spans, held, first, index, at, at + width)
@@ -367,9 +441,9 @@ def _trim(
             index -= 1
             continue
         before = at - 1
-        while before > 0 and data[start + before] & 0xC0 == 0x80:
+        while before > 0 and page[before] & 0xC0 == 0x80:
             before -= 1
-        code, _ = _decode(data, start + before, end)
+        code, _ = _decode(page, before, size)
         if not classes[code] & SPACE:
             break
         spans, held = _insert(spans, held, first, index + 1, before, at)
@@ -390,9 +464,7 @@ def _insert(
         spans[index, 0] = start
         return spans, held
     if held == len(spans):
-        grown = np.empty((2 * held, 3), np.int64)
-        grown[:held] = spans
-        spans = grown
+        spans = _grown(spans)
     for moved in range(held, index, -1):
         spans[moved, 0], spans[moved, 1], spans[moved, 2] = (
             spans[moved - 1, 0],
@@ -439,13 +511,9 @@ def _citation(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.ui
 
 @njit(cache=True, nogil=True)
 def _without_citations(
-    data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], bracket: bool, line: NDArray[np.uint8]
+    data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], line: NDArray[np.uint8]
 ) -> tuple[int, int]:
     """Copy a line without its citations; return how many bytes it has, and how many citations it had."""
-    if not bracket:
-        for place in range(end - start):
-            line[place] = data[start + place]
-        return end - start, 0
     size = citations = 0
     at = start
     while at < end:
@@ -457,6 +525,8 @@ def _without_citations(
             line[size] = data[at]
             size += 1
             at += 1
+    for place in range(PADDING):
+        line[size + place] = 0
     return size, citations
 
 
@@ -485,17 +555,17 @@ def _is_kelvin(line: NDArray[np.uint8], size: int, at: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _phrase(line: NDArray[np.uint8], size: int, letter_at: int) -> int:
-    """Return the phrase that the lower-cased line has around a rare letter, or -1."""
+def _phrase(line: NDArray[np.uint8], start: int, end: int, letter_at: Any) -> int:
+    """Return the phrase that the lower-cased line[start:end] has around rare letters, or -1."""
     for index in range(len(_PHRASE_LETTER)):
         first, last = _PHRASE_AT[index], _PHRASE_AT[index + 1]
         at = letter_at - _PHRASE_LETTER[index]
-        if at < 0 or _lowered(line[at]) != _PHRASE_BYTES[first]:
+        if at < start or _lowered(line[at]) != _PHRASE_BYTES[first]:
             continue
-        while first < last and at < size:
+        while first < last and at < end:
             if _lowered(line[at]) == _PHRASE_BYTES[first]:
                 at += 1
-            elif _PHRASE_BYTES[first] == 0x6B and _is_kelvin(line, size, at):
+            elif _PHRASE_BYTES[first] == 0x6B and _is_kelvin(line, end, at):
                 at += 3
             else:
                 break
@@ -506,43 +576,97 @@ def _phrase(line: NDArray[np.uint8], size: int, letter_at: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _has_rare_letters(line: NDArray[np.uint8], at: Any) -> Any:
+    """Whether the rare letters of a phrase begin here, in any case: psu, jav, ms, vac, coo."""
+    first, second, third = line[at] | 0x20, line[at + _ONE] | 0x20, line[at + _TWO] | 0x20
+    found = (first == 0x63) & (second == 0x6F) & (third == 0x6F)
+    found |= (first == 0x6D) & (second == 0x73) & (third == 0x20)
+    found |= (first == 0x76) & (second == 0x61) & (third == 0x63)
+    found |= (first == 0x6A) & (second == 0x61) & (third == 0x76)
+    found |= (first == 0x70) & (second == 0x73) & (third == 0x75)
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _look_into(
     line: NDArray[np.uint8],
-    size: int,
+    start: int,
+    end: int,
     bad_words: NDArray[np.int32],
     symbols: NDArray[np.uint8],
+    beginnings: NDArray[np.uint8],
     count: NDArray[np.int64],
+    places: NDArray[np.int64],
 ) -> int:
-    """Say why the line goes, or -1; count what page rules ask for, each on lines that get as far as its test.
+    """Say why line[start:end] goes, or -1; count what page rules ask for, each on lines that get as far as its test.
 
     The tests stand in this order: lorem ipsum, javascript, curly bracket, policy, bad words.
     """
-    lorem = script = curly = policy = bad = False
-    seek_bad = len(bad_words) > 0
-    for at in range(size):
-        kind = _KINDS[line[at]]
-        if kind == 0:
-            continue
-        kelvin = kind == 4 and at >= 2 and _is_kelvin(line, size, at - 2)
-        if kind == 2 or kelvin:
-            if kind == 2 and _BEFORE[line[at]] and (at == 0 or _lowered(line[at - 1]) != _BEFORE[line[at]]):
-                continue
-            found = _phrase(line, size, at - 2 if kelvin else at)
-            lorem |= found == _LOREM
-            script |= found == _SCRIPT
-            policy |= found >= _FIRST_POLICY
-            continue
-        curly |= kind == 3
-        if seek_bad and not bad:  # so that none is met at the line's start
-            bad = _is_bad(line, size, at + 1, bad_words, symbols)
+    lorem = script = curly = policy = False
+    place: Any = np.uint64(start)
+    last: Any = np.uint64(end)
+    while place < last:
+        rare = False
+        for index in range(_BLOCK):
+            rare |= _has_rare_letters(line, place + index) | (line[place + index] == 0x7B)
+        if rare:
+            for at in range(place, min(place + _BLOCK, last)):
+                curly |= line[at] == 0x7B
+                if _has_rare_letters(line, at):
+                    found = _phrase(line, start, end, np.int64(at))
+                    lorem |= found == _LOREM
+                    script |= found == _SCRIPT
+                    policy |= found >= _FIRST_POLICY
+        place += _BLOCK
     count[_LOREM_IPSUM] += lorem
     if script:
         return _JAVASCRIPT
     count[_CURLY_BRACKET] += curly
     if policy:
         return _POLICY
-    count[_BAD_WORD] += bad
+    if len(bad_words) > 0:
+        count[_BAD_WORD] += _has_bad_word(line, start, end, bad_words, symbols, beginnings, places)
     return -1
+
+
+@njit(cache=True, nogil=True)
+def beginning(four: np.uint64) -> np.uint64:
+    """Return the place of four bytes, little-endian and in any case: the first two, and a hash of the others."""
+    four |= _LOWER_FOUR
+    hashed = (four >> _SIXTEEN) * _MIX >> _TEN & _SIX_BITS
+    return (four & _FIVE_BITS) << _ELEVEN | (four >> _EIGHT & _FIVE_BITS) << _SIX | hashed
+
+
+@njit(cache=True, nogil=True)
+def _has_bad_word(
+    line: NDArray[np.uint8],
+    start: int,
+    end: int,
+    bad_words: NDArray[np.int32],
+    symbols: NDArray[np.uint8],
+    beginnings: NDArray[np.uint8],
+    places: NDArray[np.int64],
+) -> bool:
+    """Whether a bad word follows a character of line[start:end] that is no letter: so none at the line's start."""
+    place: Any = np.uint64(start)
+    last: Any = np.uint64(end)
+    while place < last:
+        others = np.uint64(0)
+        for at in range(place, min(place + _STRETCH, last)):
+            places[others] = at  # no branch here: where words end cannot be guessed
+            letter = line[at] | 0x20
+            others += np.uint64((letter < 0x61) | (letter > 0x7A))
+        for index in range(others):
+            before: Any = np.uint64(places[index])
+            four = np.uint64(line[before + _ONE]) | np.uint64(line[before + _TWO]) << _EIGHT
+            four |= np.uint64(line[before + _THREE]) << _SIXTEEN | np.uint64(line[before + _FOUR]) << _TWENTY_FOUR
+            if four & _HIGH_FOUR or beginnings[beginning(four)]:
+                after: Any = np.int64(before)
+                kelvin = line[before] == 0xAA and after - 2 >= start and _is_kelvin(line, end, after - 2)
+                if not kelvin and _is_bad(line, end, after + 1, bad_words, symbols):
+                    return True
+        place += _STRETCH
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -606,8 +730,14 @@ def _pack(line: NDArray[np.uint8], start: int, end: int) -> np.uint64:
 @njit(cache=True, nogil=True)
 def _listed(words: NDArray[np.uint64], line: NDArray[np.uint8], start: int, end: int) -> bool:
     packed = _pack(line, start, end)
-    place = np.searchsorted(words, packed)
-    return bool(place < len(words) and words[place] == packed)
+    low, high = 0, len(words)
+    while low < high:
+        middle = (low + high) // 2
+        if words[middle] < packed:
+            low = middle + 1
+        else:
+            high = middle
+    return bool(low < len(words) and words[low] == packed)
 
 
 @njit(cache=True, nogil=True)
@@ -617,12 +747,31 @@ def _is_space(line: NDArray[np.uint8], at: int, size: int, classes: NDArray[np.u
 
 
 @njit(cache=True, nogil=True)
-def _token(line: NDArray[np.uint8], at: int, size: int, classes: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return where the piece without white space around `at` begins and ends."""
+def _next_mark(line: NDArray[np.uint8], at: int, end: int) -> Any:
+    """Return where the next . ? or ! stands, or the end."""
+    place: Any = np.uint64(at)
+    last: Any = np.uint64(end)
+    while place < last:
+        found = False
+        for index in range(_BLOCK):
+            byte = line[place + index]
+            found |= (byte == 0x2E) | (byte == 0x3F) | (byte == 0x21)
+        if found:
+            for other in range(place, min(place + _BLOCK, last)):
+                byte = line[other]
+                if byte == 0x2E or byte == 0x3F or byte == 0x21:
+                    return np.int64(other)
+        place += _BLOCK
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _token(line: NDArray[np.uint8], at: int, begin: int, size: int, classes: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return where the piece of line[begin:size] without white space around `at` begins and ends."""
     start = at
-    while start > 0:
+    while start > begin:
         before = start - 1
-        while before > 0 and line[before] & 0xC0 == 0x80:
+        while before > begin and line[before] & 0xC0 == 0x80:
             before -= 1
         if _is_space(line, before, size, classes):
             break
@@ -637,19 +786,19 @@ def _token(line: NDArray[np.uint8], at: int, size: int, classes: NDArray[np.uint
 
 
 @njit(cache=True, nogil=True)
-def _sentences_by_punkt(line: NDArray[np.uint8], size: int, classes: NDArray[np.uint8]) -> int:
+def _sentences_by_punkt(line: NDArray[np.uint8], start: int, size: int, classes: NDArray[np.uint8]) -> int:
     """Count sentences as Punkt ends them, with a short list of abbreviations in the place of its English model."""
-    breaks = last_break = at = 0
+    breaks = 0
+    last_break = at = start
     while at < size:
-        byte = line[at]
-        if byte != 0x2E and byte != 0x3F and byte != 0x21:
-            at += 1
-            continue
-        token_at, token_end = _token(line, at, size, classes)
+        at = _next_mark(line, at, size)
+        if at == size:
+            break
+        token_at, token_end = _token(line, at, start, size, classes)
         next_at = token_end
         while next_at < size and _is_space(line, next_at, size, classes):
             next_at += _decode(line, next_at, size)[1]
-        mark = -1  # the last one in the token that something follows
+        mark: Any = np.int64(-1)  # the last one in the token that something follows
         for place in range(at, token_end):
             followed = next_at < size if place + 1 == token_end else _parts_words(line[place + 1])
             if followed and (line[place] == 0x2E or line[place] == 0x3F or line[place] == 0x21):
@@ -729,15 +878,15 @@ def _mark_width(line: NDArray[np.uint8], at: int, size: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _sentences_by_marks(line: NDArray[np.uint8], size: int, classes: NDArray[np.uint8]) -> int:
+def _sentences_by_marks(line: NDArray[np.uint8], begin: int, size: int, classes: NDArray[np.uint8]) -> int:
     """Count sentences as spaCy's sentencizer does: one begins at a word after a token that is . ? or !"""
-    sentences, at = 1, 0
+    sentences, at = 1, begin
     while at < size:
+        at = _next_mark(line, at, size)
+        if at == size:
+            break
         byte = line[at]
-        if byte != 0x2E and byte != 0x3F and byte != 0x21:
-            at += 1
-            continue
-        start, end = _token(line, at, size, classes)
+        start, end = _token(line, at, begin, size, classes)
         while start < at and _mark_width(line, start, size):
             start += _mark_width(line, start, size)
         alone = True

@@ -719,7 +719,7 @@ def _duplicate(
     while first + n <= tokens:
         if _seen(slots, mask, _key(hashes, scales, ends, first, n), generation):
             chars += ends[first + n] - ends[first]
-            first += 1
+            first += n
         else:
             first += 1
     return chars

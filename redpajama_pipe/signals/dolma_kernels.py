@@ -291,7 +291,7 @@ def _count_ngrams(
             most, top = 1, 0  # one that occurs once counts too: the first
             for index in range(held):
                 position = positions[index]
-                if group[position] == position and copies[position] >= most:
+                if group[position] == position and copies[position] > most:
                     most, top = copies[position], position
             count[_NGRAMS + n - 2] = (ends[top + n] - ends[top]) * most
             continue

@@ -49,6 +49,7 @@ _SEED = np.uint64(0x243F6A8885A308D3)
 _MULTIPLIER = np.uint64(0xA0761D6478BD642F)
 _OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _HALF = np.uint64(32)
+_EMPTY = np.uint32(0xFFFFFFFF)
 
 
 @njit(cache=True, nogil=True)
@@ -81,9 +82,10 @@ def tally(
     word_hashes = np.empty(words, np.uint64)
     word_ends = np.empty(words + 1, np.int64)  # characters in all words up to this one
     segments = np.empty((2, lines), np.uint64), np.empty((2, lines), np.int64)  # of lines, of paragraphs
-    positions, group, copies = np.empty(words, np.int32), np.empty(words, np.int32), np.empty(words, np.int32)
+    positions, group = np.empty(words, np.uint32), np.empty(words, np.uint32)
+    copies, distinct = np.empty(words, np.uint32), np.empty(words, np.uint32)
     # np.empty takes no memory before it is written, and _group writes no more of it than the distinct keys need.
-    slots = np.empty(_power_of_two(2 * words), np.int32)
+    slots = np.empty(_power_of_two(2 * words), np.uint32)
     for document in range(documents):
         if not valid[document]:
             continue
@@ -99,11 +101,11 @@ def tally(
             held = count[column]
             for index in range(held):
                 positions[index] = index
-            kept = _group(positions, held, hashes, slots, group, copies)
+            kept = _group(positions, held, hashes, slots, group, copies, distinct)
             count[out] = kept
             for index in range(kept):
                 count[out + 1] += chars[positions[index]]
-        _count_ngrams(count[_WORDS], word_hashes, word_ends, positions, group, copies, slots, count)
+        _count_ngrams(count[_WORDS], word_hashes, word_ends, positions, group, copies, distinct, slots, count)
     return counts
 
 
@@ -173,8 +175,10 @@ def _scan(
     word_ends[0] = 0
     at = start
     while at < end:
-        code, width = _decode(data, at, end)
-        flags = properties[code]
+        code, width = np.int64(data[np.uint64(at)]), 1
+        if code >= 0x80:
+            code, width = _decode(data, at, end)
+        flags = properties[np.uint64(code)]
         if flags & SPACE:
             if code == 0x0A:
                 if in_line:
@@ -206,8 +210,10 @@ def _scan(
             at += width
             if at >= end:
                 break
-            code, width = _decode(data, at, end)
-            flags = properties[code]
+            code, width = np.int64(data[np.uint64(at)]), 1
+            if code >= 0x80:
+                code, width = _decode(data, at, end)
+            flags = properties[np.uint64(code)]
             if flags & SPACE:
                 break
         word_hash ^= word_hash >> _HALF  # the last characters have only reached the high bits
@@ -314,12 +320,13 @@ def _ends_in_ellipsis(data: NDArray[np.uint8], start: int, end: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _group(
-    positions: NDArray[np.int32],
+    positions: NDArray[np.uint32],
     held: int,
     keys: NDArray[np.uint64],
-    slots: NDArray[np.int32],
-    group: NDArray[np.int32],
-    copies: NDArray[np.int32],
+    slots: NDArray[np.uint32],
+    group: NDArray[np.uint32],
+    copies: NDArray[np.uint32],
+    distinct: NDArray[np.uint32],
 ) -> int:
     """Group positions by equal key, then keep only those whose key occurs at least twice.
 
@@ -330,44 +337,44 @@ def _group(
         slots: scratch for an open-addressed table of positions: a power of two, at least 2 * held.
         group: out, by position: the first position with the same key.
         copies: out, by first position: how many positions have its key.
+        distinct: out: the first positions, ascending.
 
     Returns:
         How many positions stay.
     """
     size = min(_power_of_two(2 * held), 4096)
-    slots[:size] = -1
-    distinct = 0
+    slots[:size] = _EMPTY
+    found = 0
     for index in range(held):
         position = positions[index]
         slot = _find(keys[position], keys, slots, size)
         first = slots[slot]
-        if first >= 0:
+        if first != _EMPTY:
             group[position] = first
             copies[first] += 1
             continue
         group[position], copies[position], slots[slot] = position, 1, position
-        distinct += 1
-        if 2 * distinct > size:
+        distinct[found] = position
+        found += 1
+        if 2 * found > size:
             size *= 2
-            slots[:size] = -1
-            for earlier in positions[: index + 1]:
-                if group[earlier] == earlier:
-                    slots[_find(keys[earlier], keys, slots, size)] = earlier
+            slots[:size] = _EMPTY
+            for earlier in distinct[:found]:
+                slots[_find(keys[earlier], keys, slots, size)] = earlier
     kept = 0
     for index in range(held):
         position = positions[index]
-        if copies[group[position]] > 1:
-            positions[kept] = position
-            kept += 1
+        positions[kept] = position  # no branch here: which words repeat cannot be guessed
+        kept += copies[group[position]] > 1
     return kept
 
 
 @njit(cache=True, nogil=True)
-def _find(key: np.uint64, keys: NDArray[np.uint64], slots: NDArray[np.int32], size: int) -> np.int64:
+def _find(key: np.uint64, keys: NDArray[np.uint64], slots: NDArray[np.uint32], size: int) -> np.int64:
     """Return the slot that holds the key, or the empty one where it belongs."""
     mixed = key * _MULTIPLIER
     slot = np.int64(mixed >> _HALF) & (size - 1)
-    while slots[slot] >= 0 and keys[slots[slot]] != key:
+    while slots[slot] != _EMPTY and keys[slots[slot]] != key:
         slot = (slot + 1) & (size - 1)
     return slot
 
@@ -377,25 +384,25 @@ def _count_ngrams(
     words: int,
     keys: NDArray[np.uint64],
     word_ends: NDArray[np.int64],
-    positions: NDArray[np.int32],
-    group: NDArray[np.int32],
-    copies: NDArray[np.int32],
-    slots: NDArray[np.int32],
+    positions: NDArray[np.uint32],
+    group: NDArray[np.uint32],
+    copies: NDArray[np.uint32],
+    distinct: NDArray[np.uint32],
+    slots: NDArray[np.uint32],
     count: NDArray[np.int64],
 ) -> None:
     """Count the characters in the top 2- to 4-gram and in all repeated 5- to 10-grams; overwrites `keys`."""
     for position in range(words):
         positions[position] = position
-    held = _group(positions, words, keys, slots, group, copies)
+    held = _group(positions, words, keys, slots, group, copies, distinct)
     for n in range(2, _LAST_NGRAM + 1):
         pairs = 0
         for index in range(held - 1):
             position = positions[index]
-            if positions[index + 1] == position + 1:
-                keys[position] = np.uint64(group[position]) << _HALF | np.uint64(group[position + 1])
-                positions[pairs] = position
-                pairs += 1
-        held = _group(positions, pairs, keys, slots, group, copies)
+            keys[position] = np.uint64(group[position]) << _HALF | np.uint64(group[position + 1])
+            positions[pairs] = position
+            pairs += positions[index + 1] == position + 1
+        held = _group(positions, pairs, keys, slots, group, copies, distinct)
         if held == 0:
             return
         top = -1

@@ -1,7 +1,7 @@
 """RefinedWeb's line corrections as DataComp-LM restates them: what they cut, and the share of words that goes with it.
 
 Lines are pieces between "\\n". The removal of URLs from text, which the published recipe does first, is not done.
-About 120 MB/s on one core.
+About 160 MB/s on one core, half of that where lines are short.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ Everything compiled is in this one file: Numba's cache looks at no other file wh
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -50,13 +52,13 @@ def correct(
     counts = np.zeros((documents, len(COUNTS)), np.int64)
     first_span = np.zeros(documents + 1, np.int64)
     spans = np.empty((1024, 3), np.int64)
-    held = 0
+    held: Any = np.int64(0)  # not 0, whose own type would have kernels compiled twice
     starts, ends, dead = np.empty(64, np.int64), np.empty(64, np.int64), np.empty(64, np.int8)
     for document in range(documents):
         if valid[document]:
             start, end = offsets[document], offsets[document + 1]
             lines = 1
-            for at in range(start, end):
+            for at in range(np.uint64(start), np.uint64(end)):
                 lines += data[at] == 0x0A
             if lines > len(starts):
                 starts, ends, dead = np.empty(lines, np.int64), np.empty(lines, np.int64), np.empty(lines, np.int8)
@@ -154,26 +156,44 @@ def _count_words(
     A word is a piece between ASCII white space and NUL, as fastText splits, that begins with a letter or digit.
     """
     inside = kept_inside = False
-    index = first
+    index, at = first, start
     word_at = start
-    for at in range(start, end + 1):
+    while at < end:
         while index < held and at - start >= spans[index, 1]:
             index += 1
-        kept = at < end and not (index < held and spans[index, 0] <= at - start)
-        if at == end or (data[at] <= 0x20 and (data[at] == 0x20 or 9 <= data[at] <= 13 or data[at] == 0)):
-            if inside and at - word_at <= 4:
-                count[2] += _is_stop_word(data, word_at, at)
-            inside = False
-            kept_inside = kept_inside and not kept and at < end
-            continue
-        begins = not inside
-        if begins:
-            inside, word_at = True, at
-        if begins or (kept and not kept_inside):
-            word = (classes[_decode(data, at, end)[0]] & ALPHANUMERIC) != 0
-            count[0] += begins and word
-            count[1] += kept and not kept_inside and word
-        kept_inside |= kept
+        # From here to `stop` all is kept, or all is cut.
+        kept = not (index < held and spans[index, 0] <= at - start)
+        stop = end
+        if index < held:
+            stop = start + (spans[index, 0] if kept else spans[index, 1])
+        while at < stop:
+            if not _parts_words(data[np.uint64(at)]):
+                begins = not inside
+                if begins:
+                    inside, word_at = True, at
+                if begins or (kept and not kept_inside):
+                    byte = data[np.uint64(at)]
+                    code = np.int64(byte) if byte < 0x80 else _decode(data, at, end)[0]
+                    word = (classes[code] & ALPHANUMERIC) != 0
+                    count[0] += begins and word
+                    count[1] += kept and not kept_inside and word
+                kept_inside |= kept
+                at += 1
+                while at < stop and not _parts_words(data[np.uint64(at)]):
+                    at += 1
+            if at < stop:
+                if inside and at - word_at <= 4:
+                    count[2] += _is_stop_word(data, word_at, at)
+                inside = False
+                kept_inside = kept_inside and not kept
+                at += 1
+    if inside and end - word_at <= 4:
+        count[2] += _is_stop_word(data, word_at, end)
+
+
+@njit(cache=True, nogil=True)
+def _parts_words(byte: int) -> bool:
+    return bool(byte <= 0x20 and (byte == 0x20 or 9 <= byte <= 13 or byte == 0))
 
 
 @njit(cache=True, nogil=True)
@@ -205,11 +225,18 @@ def _add(
         spans[held - 1, 1] = end
         return spans, held
     if held == len(spans):
-        grown = np.empty((2 * held, 3), np.int64)
-        grown[:held] = spans
-        spans = grown
+        spans = _grown(spans)
     spans[held, 0], spans[held, 1], spans[held, 2] = start, end, reason
     return spans, held + 1
+
+
+@njit(cache=True, nogil=True)
+def _grown(spans: NDArray[np.int64]) -> NDArray[np.int64]:
+    grown = np.empty((2 * len(spans), 3), np.int64)
+    for index in range(len(spans)):  # an assignment to a slice takes seconds to compile
+        for column in range(3):
+            grown[index, column] = spans[index, column]
+    return grown
 
 
 @njit(cache=True, nogil=True)
@@ -279,7 +306,7 @@ def _why(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint
         if step == 1 and not kind & DIGIT and chars < 1_000_000:
             return -1
     if step == 0:
-        return _UPPERCASE if 2 * upper >= chars else -1
+        return _UPPERCASE if 2 * upper > chars else -1
     if step == 1:
         return _NUMERIC if digits > 0.999999 * chars else -1
     return _ONE_WORD
@@ -423,11 +450,10 @@ def _phrases(
             spans[before, 1] = at - origin
         else:
             if held == len(spans):
-                grown = np.empty((2 * held, 3), np.int64)
-                grown[:held] = spans
-                spans = grown
+                spans = _grown(spans)
             for moved in range(held, before, -1):
-                spans[moved] = spans[moved - 1]
+                for column in range(3):
+                    spans[moved, column] = spans[moved - 1, column]
             spans[before, 0], spans[before, 1], spans[before, 2] = begin - origin, at - origin, _PHRASE
             held += 1
     if held == before:
@@ -465,7 +491,9 @@ def _trim(
 ) -> tuple[NDArray[np.int64], int]:
     """Strip the corrected page: cut the white space that is left at its ends. Spans stay in order."""
     size = end - start
-    at, index = 0, first  # front: over spans and white space to the first character that stays
+    at: Any = np.int64(0)
+    index: Any = first
+    # Front: over spans and white space to the first character that stays
     while at < size:
         if index < held and spans[index, 0] <= at:
             at = max(at, spans[index, 1])
@@ -506,10 +534,9 @@ def _insert(
         spans[index, 0] = start
         return spans, held
     if held == len(spans):
-        grown = np.empty((2 * held, 3), np.int64)
-        grown[:held] = spans
-        spans = grown
+        spans = _grown(spans)
     for moved in range(held, index, -1):
-        spans[moved] = spans[moved - 1]
+        for column in range(3):
+            spans[moved, column] = spans[moved - 1, column]
     spans[index, 0], spans[index, 1], spans[index, 2] = start, end, _WHITE_SPACE
     return spans, held + 1

@@ -157,6 +157,45 @@ def _no_letter_before(line: str, data: bytes, at: int) -> bool:
     return re.fullmatch("[a-z]", data[:at].decode()[-1].lower()[-1]) is None
 
 
+@pytest.mark.parametrize("size", [*range(24, 72), *range(506, 516)])
+def test_what_is_looked_for_is_found_at_every_place_of_a_block(size: int, word_lists: Resources) -> None:
+    words = "one two three four five six "
+    for found, name in (
+        ("An ass bit it", "c4_bad_word_line_count"),
+        ("LOREM Ipsum", "c4_lorem_ipsum_line_count"),
+        ("a { b", "c4_curly_bracket_line_count"),
+        ("one. Two", "c4_sentence_count"),
+    ):
+        text = (words * 20)[:size] + found + " is the end."
+        assert score(pa.array([text, text[:-1]]), [name], resources=word_lists)[0].to_pylist() == [
+            2 if name == "c4_sentence_count" else 1,
+            0,
+        ]
+    for dropped in ("JavaScript", "Terms of use", "Privacy Policy", "coo\u212aie policy", "uses Cookies"):
+        text = f"{(words * 20)[:size]}{dropped} is it.\nThe next line has five words.\u2028And so has this one here."
+        row = page(text)
+        assert cleaned(text, row["cuts"]) == "The next line has five words.\nAnd so has this one here."
+    for longest in (1000, 1001):
+        for letter in ("a", "\x01", "é"):
+            text = f"{(words * 20)[:size]} {letter * longest} {words}."
+            assert (page(text)["kept_line_count"] == 1) == (longest == 1000)
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\v", "\f", "\r", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_every_line_break_ends_a_line(line_break: str) -> None:
+    assert page(f"one{line_break}two")["line_count"] == 2
+
+
+def test_no_word_of_a_list_is_passed_over(word_lists: Resources) -> None:
+    words = ("ab", "xyz", "four", "longer one", "naïve", "2 girls")
+    (Path(str(word_lists.word_lists)) / "naughty-words" / "en.json").write_text(json.dumps(words))
+    lines = [f"There is {word}{end} in a line." for word in words for end in (" ", "!", "é", ". Or", "7")]
+    lines += [f"There is one{mark}ab in a line." for mark in "|~@[`"]
+    lines += [f"There is {word} in a line." for word in ("AB", "xYz", "FOUR", "Longer One", "NAïVE", "2 Girls")]
+    counts = score(pa.array(lines), ["c4_bad_word_line_count"], resources=word_lists)[0].to_pylist()
+    assert counts == [1] * len(lines)
+
+
 def test_bad_words_are_counted_on_lines_that_stay(word_lists: Resources) -> None:
     texts = pa.array(["He is an ass, you know.", "ass is the first word here.", "Two words: an ass.", None])
     names = ["c4_bad_word_line_count"]
