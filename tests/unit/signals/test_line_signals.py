@@ -81,6 +81,8 @@ WEB = [
     "Items in Cart", "a b. Read more...", "Read more...", "Sign-in a b", "sign-in", "read more abc", "é É", "٣", "",
     " ",
     "one two three four five six seven eight nine ten Read more...", "1. 2", "3 likes and more",
+    "one two three four five six seven eight Read more...", "one two three four five six seven eight nine Read more...",
+    "ABC de", "ABCd e", "a\rb", "word\r",
 ]  # fmt: skip
 
 
@@ -113,6 +115,28 @@ def test_a_page_may_be_left_empty(text: str) -> None:
     ((left, fraction),) = corrected([text])
     assert left == ""
     assert fraction == (1.0 if words(text) else None)
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("ABC de", "ABC de"),  # half of the characters in upper case is not more than half
+        ("ABCD e", ""),
+        ("one two three four five six seven eight Read more...", "one two three four five six seven eight"),
+        ("one two three four five six seven eight nine Read more...",) * 2,  # eleven words
+        ("a\rb", "a\rb"),  # two words
+    ],
+)
+def test_bounds_of_the_corrections(line: str, left: str) -> None:
+    assert by_dclm(line) == left
+    assert corrected([line])[0][0] == left
+
+
+def test_stop_words_are_counted_in_any_case_and_whole() -> None:
+    text = "The be\tTO\rof xbe and, that\x0bhave WITH\nbe\u00a0to the"
+    counted = score(pa.array([text, "be", "a"]), ["refinedweb_stop_word_count"])[0].to_pylist()
+    # the be to of that have with the; not `and,`, `xbe` or what a no-break space joins
+    assert counted == [8, 1, 0]
 
 
 @given(st.lists(st.text(max_size=20) | line_documents, min_size=1, max_size=5))
