@@ -259,7 +259,7 @@ def test_lists_by_name_must_be_installed_but_all_signals_go_without(
     monkeypatch.delenv("REDPAJAMA_PIPE_WORD_LISTS", raising=False)
     nowhere = Resources(word_lists=str(tmp_path))
     for name in (redpajama_v2.STOP_WORD_FRACTION, redpajama_v2.BAD_WORD_COUNT):
-        with pytest.raises(SetupError, match=r"no word lists of .* in .*: call .*fetch_word_lists"):
+        with pytest.raises(SetupError, match=r"no word lists of .* in .*: redpajama-pipe fetch-word-lists"):
             score(pa.array(["a"]), [name], resources=nowhere)
     row = redpajama_v2.compute(documents_of("a"), [signal.name for signal in redpajama_v2.SIGNALS])
     assert row[redpajama_v2.STOP_WORD_FRACTION].null_count == row[redpajama_v2.BAD_WORD_COUNT].null_count == 1
