@@ -62,6 +62,7 @@ class RuleSet:
 
     Attributes:
         cuts: applied to documents that no rule of the recipe's sets drops.
+        include: the sets whose rules and cuts come before its own, which have their cases there.
         cases: each has `drops`, the rules that drop it in order, and either `text` and `language`, or `signals`, where
             only the rules whose columns are all given are evaluated. With `cleaned`: the text that cuts leave.
     """
@@ -72,6 +73,7 @@ class RuleSet:
     rules: tuple[Rule, ...]
     cases: tuple[Mapping[str, Any], ...] = ()
     cuts: tuple[Cut, ...] = ()
+    include: tuple[str, ...] = ()
 
     def columns(self, known: Iterable[str]) -> list[str]:
         """Name the known columns that any of the rules or cuts reads, in the order of `known`."""
@@ -92,7 +94,7 @@ def load(name: str) -> RuleSet:
 
 def _load(name: str, above: tuple[str, ...]) -> RuleSet:
     tree = catalog.load("filters", name)
-    _only_known(tree, [*(f.name for f in fields(RuleSet)), "include"], f"filters entry {name!r}")
+    _only_known(tree, [f.name for f in fields(RuleSet)], f"filters entry {name!r}")
     if name in above:
         raise RecipeError(f"filters entry {name!r} includes itself: {' > '.join([*above, name])}")
     included = [_load(str(other), (*above, name)) for other in tree.get("include") or ()]
@@ -119,6 +121,7 @@ def _load(name: str, above: tuple[str, ...]) -> RuleSet:
         rules=tuple(rules),
         cases=tuple(tree.get("cases") or ()),
         cuts=cuts,
+        include=tuple(map(str, tree.get("include") or ())),
     )
 
 
