@@ -142,6 +142,20 @@ def test_one_run_after_another_keeps_what_one_run_of_all_keeps(
             assert evidence["jaccard"] == row["similarity"] >= 0.7
 
 
+def test_explain_and_clusters_cope_with_documents_of_another_run(
+    corpora: Corpora, first: RunFolder, second: RunFolder
+) -> None:
+    Path(second.recipe).write_text(recipe.to_yaml(corpora.settings("b", against=[first.path])))
+    of_index = [row for row in receipts(second) if row["rule"].endswith("_of_index")]
+    for row in (of_index[0], of_index[-1]):
+        told = explain_document(second.path, row["doc_id"].hex())
+        assert row["rule"] in told
+        assert row["kept_doc_id"].hex() in told
+    old = {row["kept_doc_id"].hex() for row in of_index}
+    shown = clusters_text(second.path)
+    assert not any(doc_id in shown for doc_id in old)
+
+
 def test_an_index_holds_what_the_texts_hold(first: RunFolder) -> None:
     spec = MinHashSpec(num_perm=64, shingle=3, bands=16, rows=4)
     known = {row["doc_id"]: row for row in read(first.documents)}
@@ -187,20 +201,6 @@ def test_an_index_has_the_same_bytes_however_the_work_is_cut(
     tree["execution"]["partitions"] = 5
     dedup_documents.run(lambda: spark, recipe.from_tree(tree, "test"), again, quiet=True)
     assert manifest.read(again.dedup_index).hash == manifest.read(first.dedup_index).hash
-
-
-def test_explain_and_clusters_cope_with_documents_of_another_run(
-    corpora: Corpora, first: RunFolder, second: RunFolder
-) -> None:
-    Path(second.recipe).write_text(recipe.to_yaml(corpora.settings("b", against=[first.path])))
-    of_index = [row for row in receipts(second) if row["rule"].endswith("_of_index")]
-    for row in (of_index[0], of_index[-1]):
-        told = explain_document(second.path, row["doc_id"].hex())
-        assert row["rule"] in told
-        assert row["kept_doc_id"].hex() in told
-    old = {row["kept_doc_id"].hex() for row in of_index}
-    shown = clusters_text(second.path)
-    assert not any(doc_id in shown for doc_id in old)
 
 
 def test_a_copy_of_an_indexed_corpus_goes_whole(
