@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 DOCUMENTS_PER_FILE = 4_000_000
+CHANGES = "action IN ('cut', 'replace')"  # SQL: decisions about a part of a text
 
 
 def write(decisions: DataFrame, folder: str, documents: int) -> list[File]:
@@ -90,6 +91,15 @@ def read(spark: SparkSession, folders: Sequence[str]) -> DataFrame:
 def counted(decisions: DataFrame) -> DataFrame:
     """Return the decisions under which dropped documents are counted: one for each document."""
     return decisions.where("action = 'drop' AND rank = 0")
+
+
+def spans(decisions: DataFrame) -> DataFrame:
+    """Return what is cut out of documents or replaced in them: doc_id and `spans`, sorted, one row a document."""
+    from pyspark.sql import functions as F
+
+    changes = decisions.where(CHANGES)
+    span = F.struct(F.col("span_start").alias("start"), F.col("span_end").alias("end"), F.col("replacement"))
+    return changes.groupBy(schema.DOC_ID).agg(F.array_sort(F.collect_list(span)).alias("spans"))
 
 
 def id_place() -> Column:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from redpajama_pipe.errors import SetupError
+from redpajama_pipe.signals.fasttext_library import load_model
 
 if TYPE_CHECKING:
     from redpajama_pipe.signals.fasttext_model import Model
@@ -69,7 +70,7 @@ def _read(path: str) -> Model | None:
 
 
 def _identify_by_library(texts: pa.Array, path: str) -> tuple[pa.Array, pa.Array]:
-    model = _load(path)
+    model = load_model(path)
     labels: list[str | None] = []
     probabilities: list[float | None] = []
     for text in texts:
@@ -133,16 +134,3 @@ def _candidates() -> Iterator[Path]:
 def _cache_file() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "redpajama_pipe" / "lid.176.ftz"
-
-
-@lru_cache(maxsize=2)
-def _load(path: str) -> Any:
-    import fasttext
-
-    try:
-        # What load_model() calls, without the warning that it prints.
-        return fasttext.FastText._FastText(path)
-    except ValueError as error:
-        # Its message has three lines.
-        reason = str(error).partition("\n")[0]
-        raise SetupError(f"{path} is not a fastText model: {reason}") from error

@@ -8,12 +8,12 @@ Source: RedPajama-Data, branch rp_v1, data_prep/cc/classifier (Wikipedia referen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
 from redpajama_pipe.errors import SetupError
+from redpajama_pipe.signals.fasttext_library import load_model
 from redpajama_pipe.signals.signal import Documents, Family, Signal
 
 NEGATIVE = "__label__cc"
@@ -40,7 +40,12 @@ def compute(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     """
     path = documents.resources.quality_model
     values: list[float | None] = [None] * len(documents.texts)
-    if path or not documents.lenient:
+    if not path and not documents.lenient:
+        raise SetupError(
+            "quality_score needs a classifier: set annotate.quality_model to a file that "
+            "redpajama-pipe train-quality-classifier wrote"
+        )
+    if path:
         model = load_model(path)
         values = [None if text is None else quality(model, text) for text in documents.texts.to_pylist()]
     return {name: pa.array(values, pa.float64()) for name in wanted}
@@ -63,27 +68,6 @@ def quality(model: Any, text: str) -> float | None:
     probability, label = found[0]
     likely = min(float(probability), 1.0)
     return 1.0 - likely if label == NEGATIVE else likely
-
-
-@lru_cache(maxsize=2)
-def load_model(path: str) -> Any:
-    """Read a fastText model.
-
-    Raises:
-        SetupError: there is none, or the library cannot read it.
-    """
-    import fasttext
-
-    if not path:
-        raise SetupError(
-            "quality_score needs a classifier: set annotate.quality_model to a file that "
-            "redpajama-pipe train-quality-classifier wrote"
-        )
-    try:
-        return fasttext.FastText._FastText(path)
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise SetupError(f"{path} is not a fastText model: {reason}") from error
 
 
 FAMILY = Family("classifier", "a quality classifier's score", SIGNALS, compute)

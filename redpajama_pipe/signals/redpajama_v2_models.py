@@ -11,7 +11,7 @@ DSIR, Xie et al. 2023, arXiv:2302.03169.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from redpajama_pipe.errors import SetupError
+from redpajama_pipe.signals.fasttext_library import load_model
 from redpajama_pipe.signals.resources import ARTIFACTS_ENVIRONMENT, Resources
 from redpajama_pipe.signals.signal import Documents
 
@@ -118,7 +119,7 @@ def _kind(name: str) -> tuple[str, Callable[[Resources, str], Scorer | None]] | 
 
 def _classifier(domain: str, resources: Resources, language: str) -> Scorer | None:
     path = resources.artifact(f"classifiers/{language}/{domain}.*bin")
-    return None if path is None else partial(_classify, _load(str(path)))
+    return None if path is None else partial(_classify, load_model(str(path)))
 
 
 def _classify(model: Any, text: str) -> float | None:
@@ -129,17 +130,6 @@ def _classify(model: Any, text: str) -> float | None:
         return None
     probability, label = found[0]
     return round(float(1 - probability if label == _CCNET_LABEL else probability), 8)
-
-
-@lru_cache(maxsize=8)
-def _load(path: str) -> Any:
-    import fasttext
-
-    try:
-        return fasttext.FastText._FastText(path)
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise SetupError(f"{path} is not a fastText model: {reason}") from error
 
 
 def _importance(domain: str, correction: bool, resources: Resources, language: str) -> Scorer | None:

@@ -18,8 +18,9 @@ from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.stages.dedup_documents import part_opener
 from redpajama_pipe.stages.filter_documents import (
     check_losses,
+    count_cuts,
     count_decisions,
-    count_only_and_cuts,
+    count_only,
     read_annotated,
 )
 from redpajama_pipe.stages.pack_tokens import keep
@@ -85,7 +86,8 @@ def run(
         total = sum(source["documents"] for source in annotated.counts["sources"].values())
         files = decisions.write(found, target, total)
         rows = decisions.read(session, [target])
-        counts = {**count_decisions(annotated, documents, rows), **count_only_and_cuts(annotated, rows)}
+        counts = count_decisions(annotated, documents, rows)
+        counts |= {"only": count_only(annotated, rows), "cuts": count_cuts(annotated, rows)}
         counts["by_task"] = _count_tasks(by_task, found, index)
         dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
         cut = sum(rule["documents"] for rules in counts["cuts"].values() for rule in rules.values())

@@ -22,8 +22,8 @@ from redpajama_pipe.recipe import Recipe, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.stages.filter_documents import (
     check_losses,
+    count_cuts,
     count_decisions,
-    count_only_and_cuts,
     read_annotated,
 )
 from redpajama_pipe.stages.pack_tokens import keep
@@ -95,7 +95,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         said = " and ".join(f"{count:,} {kind.called}" for count, kind in zip(dropped, drops, strict=True))
         progress.note = f"{said or 'none'} of {total:,} documents dropped"
         if recipe.dedup.lines.mode != "none":
-            counts["cuts"] = count_only_and_cuts(annotated, taken)["cuts"]
+            counts["cuts"] = count_cuts(annotated, taken)
             spans = sum(cut["spans"] for rules in counts["cuts"].values() for cut in rules.values())
             progress.note += f", {spans:,} spans of repeated text cut"
         check_losses(counts, recipe.dedup.max_dropped_share, "dedup.max_dropped_share", recipe)

@@ -105,10 +105,7 @@ def _rows(spark: SparkSession, where: str, taken: Sequence[str], parts: Sequence
     if taken:
         decided = decisions.read(spark, taken)
         rows = rows.join(decisions.counted(decided).select(schema.DOC_ID), schema.DOC_ID, "left_anti")
-        changes = decided.where("action IN ('cut', 'replace')")
-        span = F.struct(F.col("span_start").alias("start"), F.col("span_end").alias("end"), F.col("replacement"))
-        spans = changes.groupBy(schema.DOC_ID).agg(F.array_sort(F.collect_list(span)).alias("spans"))
-        rows = rows.join(spans, schema.DOC_ID, "left")
+        rows = rows.join(decisions.spans(decided), schema.DOC_ID, "left")
     tasks = min(len(parts), MAX_TASKS)
     plan = [(part, order % tasks, order) for order, part in enumerate(parts)]
     planned = spark.createDataFrame(plan, f"`{schema.PART}` string, task int, `order` int")

@@ -53,7 +53,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         total = sum(source["documents"] for source in annotated.counts["sources"].values())
         files = decisions.write(decide(documents, rules, compile_cuts(sets, documents)), target, total)
         taken = decisions.read(session, [target])
-        counts = {**count_decisions(annotated, documents, taken), **count_only_and_cuts(annotated, taken)}
+        counts = count_decisions(annotated, documents, taken)
+        counts |= {"only": count_only(annotated, taken), "cuts": count_cuts(annotated, taken)}
         dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
         progress.note = f"{dropped:,} of {total:,} documents dropped by {len(rules)} rules"
         check_losses(counts, recipe.filter.max_dropped_share, "filter.max_dropped_share", recipe)
@@ -92,15 +93,11 @@ def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame)
     return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule, "languages": languages}
 
 
-def count_only_and_cuts(annotated: Manifest, taken: DataFrame) -> dict[str, Any]:
-    """Count by source the documents that one rule alone drops, and what is taken out of those that stay.
-
-    Cuts are counted as they stand in the table: one in a document that a later stage drops is among them.
-    """
+def count_only(annotated: Manifest, taken: DataFrame) -> dict[str, dict[str, int]]:
+    """Count by source and rule the documents that one rule alone drops."""
     from pyspark.sql import functions as F
 
-    sources = annotated.counts["sources"]
-    only: dict[str, dict[str, int]] = {name: {} for name in sources}
+    only: dict[str, dict[str, int]] = {name: {} for name in annotated.counts["sources"]}
     alone = (
         taken.where("action = 'drop'")
         .groupBy(schema.SOURCE, schema.DOC_ID)
@@ -109,16 +106,29 @@ def count_only_and_cuts(annotated: Manifest, taken: DataFrame) -> dict[str, Any]
     )
     for row in alone.groupBy(schema.SOURCE, "rule").count().orderBy(schema.SOURCE, "rule").collect():
         only[row[schema.SOURCE]][row["rule"]] = row["count"]
-    cuts: dict[str, dict[str, dict[str, int]]] = {name: {} for name in sources}
-    changed = taken.where("action IN ('cut', 'replace')").groupBy(schema.SOURCE, "rule")
-    counted = changed.agg(
-        F.countDistinct(schema.DOC_ID).alias("documents"),
-        F.count("*").alias("spans"),
-        F.sum(F.col("span_end") - F.col("span_start")).alias("bytes"),
+    return only
+
+
+def count_cuts(annotated: Manifest, taken: DataFrame) -> dict[str, dict[str, dict[str, int]]]:
+    """Count by source and rule what is taken out of documents that stay: documents, spans, bytes.
+
+    Cuts are counted as they stand in the table: one in a document that a later stage drops is among them.
+    """
+    from pyspark.sql import functions as F
+
+    cuts: dict[str, dict[str, dict[str, int]]] = {name: {} for name in annotated.counts["sources"]}
+    counted = (
+        taken.where(decisions.CHANGES)
+        .groupBy(schema.SOURCE, "rule")
+        .agg(
+            F.countDistinct(schema.DOC_ID).alias("documents"),
+            F.count("*").alias("spans"),
+            F.sum(F.col("span_end") - F.col("span_start")).alias("bytes"),
+        )
     )
     for row in counted.orderBy(schema.SOURCE, "rule").collect():
         cuts[row[schema.SOURCE]][row["rule"]] = {key: row[key] for key in ("documents", "spans", "bytes")}
-    return {"only": only, "cuts": cuts}
+    return cuts
 
 
 def check_losses(counts: Mapping[str, Any], limit: float, key: str, recipe: Recipe) -> None:

@@ -124,19 +124,21 @@ def run(
     return manifest.write(folder.documents, "ingest", inputs, section, counts, files, progress.seconds)
 
 
-def stored(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest | None:
-    """Return documents/ if reading the recipe's sources again would give the same text, whatever its annotations."""
+def only_annotations_differ(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> bool:
+    """Whether documents/ has the text that the recipe's sources give, with other annotations than it asks for."""
     found = manifest.find(folder.documents)
-    if found is None or not manifest.find(folder.quarantine) or _failed_before(found):
-        return None
+    if found is None or found.recipe.get("annotate") == to_tree(settings_of(recipe)):
+        return False  # said before the sources are looked at: to ingest, they are looked at anyway
+    if not manifest.find(folder.quarantine) or _failed_before(found):
+        return False
     try:
         annotate = build(Annotate, found.recipe["annotate"], "annotate") if "annotate" in found.recipe else None
     except RecipeError:  # of another version
-        return None
+        return False
     recipe = with_dumps(recipe, quiet, _retry(recipe))
     inputs = {unit.name: unit.key for unit in plan_units(recipe, annotate)}
     section = {**found.recipe, "sources": to_tree(recipe.sources), "part_bytes": recipe.part_bytes}
-    return manifest.current(folder.documents, "ingest", inputs, section)
+    return found.key == manifest.key_of("ingest", inputs, section)
 
 
 def plan_units(recipe: Recipe, annotate: Annotate | None) -> list[Unit]:

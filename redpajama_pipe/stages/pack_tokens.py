@@ -173,11 +173,9 @@ def _rows(
     shards = session.createDataFrame(list(plan), f"`{schema.PART}` string, shard int, `order` int")
     rows = kept.drop(schema.BYTE_COUNT).join(F.broadcast(shards), schema.PART)
     if taken:
-        changes = decisions.read(session, taken).where("action IN ('cut', 'replace')")
-        if not changes.isEmpty():
-            span = F.struct(F.col("span_start").alias("start"), F.col("span_end").alias("end"), F.col("replacement"))
-            spans = changes.groupBy(schema.DOC_ID).agg(F.array_sort(F.collect_list(span)).alias("spans"))
-            rows = rows.join(spans, schema.DOC_ID, "left")
+        decided = decisions.read(session, taken)
+        if not decided.where(decisions.CHANGES).isEmpty():
+            rows = rows.join(decisions.spans(decided), schema.DOC_ID, "left")
     return rows
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from redpajama_pipe import recipe as recipes
 from redpajama_pipe import storage
 from redpajama_pipe.arguments import Job, run_job
-from redpajama_pipe.recipe import Recipe, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
-from redpajama_pipe.signals.annotation import settings_of
 from redpajama_pipe.stages import (
     annotate_documents,
     build_schedule,
@@ -55,8 +54,7 @@ def annotated_documents(
     spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *, quiet: bool = False
 ) -> None:
     """Write documents/ with the recipe's annotations; where only these are new, they are written beside the text."""
-    found = ingest_documents.stored(recipe, folder, quiet=quiet)
-    if found is not None and found.recipe.get("annotate") != to_tree(settings_of(recipe)):
+    if ingest_documents.only_annotations_differ(recipe, folder, quiet=quiet):
         annotate_documents.run(spark, recipe, folder, quiet=quiet)
         return
     ingest_documents.run(spark, recipe, folder, annotate=True, quiet=quiet)

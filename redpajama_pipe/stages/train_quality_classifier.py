@@ -22,8 +22,9 @@ from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Quality, Recipe, to_tree
 from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.signals.fasttext_library import load_model
 from redpajama_pipe.signals.fasttext_training import train
-from redpajama_pipe.signals.quality import NEGATIVE, POSITIVE, line_of, load_model, quality
+from redpajama_pipe.signals.quality import NEGATIVE, POSITIVE, line_of, quality
 from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.pack import read_rows

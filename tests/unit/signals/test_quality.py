@@ -9,7 +9,8 @@ import pytest
 from redpajama_pipe.errors import SetupError
 from redpajama_pipe.recipe import Quality
 from redpajama_pipe.signals import score
-from redpajama_pipe.signals.quality import line_of, load_model, quality
+from redpajama_pipe.signals.fasttext_library import load_model
+from redpajama_pipe.signals.quality import line_of, quality
 from redpajama_pipe.signals.resources import Resources
 from redpajama_pipe.stages.train_quality_classifier import measure, summarise, train_model
 

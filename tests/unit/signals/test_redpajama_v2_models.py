@@ -145,7 +145,7 @@ def test_a_score_says_how_likely_the_text_is_not_of_ccnet(monkeypatch: pytest.Mo
 
     (tmp_path / "classifiers/en").mkdir(parents=True)
     (tmp_path / "classifiers/en/wikipedia.en.bin").write_bytes(b"")
-    monkeypatch.setattr(redpajama_v2_models, "_load", lambda _: SimpleNamespace(f=Stub()))
+    monkeypatch.setattr(redpajama_v2_models, "load_model", lambda _: SimpleNamespace(f=Stub()))
     resources = Resources(artifacts=str(tmp_path))
     found = score(pa.array(["good", "poor\n", " "]), ["rps_doc_ml_wikipedia_score"], resources=resources)
     assert found[0].to_pylist() == [0.75, 0.25, None]
