@@ -50,9 +50,10 @@ def find_units(texts: pa.Array, unit: Unit, min_chars: int = 0) -> Units:
     Args:
         texts: strings, none null.
         unit: `line`: between line breaks (U+000A). `paragraph`: lines up to one that is blank. `three_sentences`: each
-            three sentences that follow each other, so these overlap; see `split_sentences`. These three are equal when
-            `normalized` makes the same of them. `ccnet_line`: a line, in CCNet's normalisation.
-        min_chars: units whose normalised form has fewer code points are left out; not used for `ccnet_line`.
+            three sentences that follow each other, so these overlap; see `split_sentences`. These are equal when
+            `normalized` makes the same of them, of each sentence for itself. `ccnet_line`: a line, in CCNet's
+            normalisation.
+        min_chars: lines and paragraphs whose normalised form has fewer code points are left out.
 
     Returns:
         The units. A blank one, and in CCNet's reading a text without a byte, is left out; CCNet's blank lines are not.
@@ -63,12 +64,11 @@ def find_units(texts: pa.Array, unit: Unit, min_chars: int = 0) -> Units:
         empty = (offsets[1:] == offsets[:-1])[units.document]
         units = _select(units, ~empty)
         return units._replace(keys=_ccnet_keys(_spans(data, offsets, units)))
-    if unit == "line":
-        units = split_lines(data, offsets)
-    elif unit == "paragraph":
-        units = split_paragraphs(data, offsets)
-    else:
-        units = runs_of(split_sentences(data, offsets), SENTENCES)
+    if unit == "three_sentences":
+        sentences = split_sentences(data, offsets)
+        normal, _ = normalize_spans(_spans(data, offsets, sentences))
+        return runs_of(sentences._replace(keys=_keys(normal)), SENTENCES)
+    units = split_lines(data, offsets) if unit == "line" else split_paragraphs(data, offsets)
     normal, chars = normalize_spans(_spans(data, offsets, units))
     long_enough = chars >= max(1, min_chars)
     chosen = Spans(normal.data, normal.starts[long_enough], normal.ends[long_enough])
@@ -117,13 +117,16 @@ def split_sentences(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Unit
 
 
 def runs_of(units: Units, count: int) -> Units:
-    """Make a unit of every `count` units that follow each other in one text."""
+    """Make a unit of every `count` units that follow each other in one text; its key is a hash of theirs."""
     if len(units.document) < count:
         return _select(units, np.zeros(len(units.document), np.bool_))
-    inside = units.document[count - 1 :] == units.document[: 1 - count or None]
-    first, last = units.places[: 1 - count or None][inside], units.places[count - 1 :][inside]
-    document = units.document[: 1 - count or None][inside]
-    return Units(document, np.concatenate([first[:, :2], last[:, 2:]], axis=1), _no_keys(document))
+    begins = np.flatnonzero(units.document[count - 1 :] == units.document[: len(units.document) - count + 1])
+    first, last = units.places[begins], units.places[begins + count - 1]
+    each = 16 * count
+    keys = np.concatenate([units.keys[begins + step] for step in range(count)], axis=1).astype("<u8").tobytes()
+    starts = np.arange(len(begins)) * each
+    hashed = _keys(Spans(np.frombuffer(keys + bytes(SPARE), np.uint8), starts, starts + each))
+    return Units(units.document[begins], np.concatenate([first[:, :2], last[:, 2:]], axis=1), hashed)
 
 
 def rows_of(units: Units) -> tuple[NDArray[np.int64], NDArray[np.uint64], pa.Array]:
