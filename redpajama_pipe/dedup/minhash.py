@@ -2,7 +2,7 @@
 
 The least value of each of many random permutations over a document's shingles: two signatures agree in a share of
 their places that estimates the Jaccard similarity of the shingle sets. Broder 1997, On the resemblance and containment
-of documents. A core signs more than 100 MB of text a second (benchmarks/bench_minhash.py).
+of documents. A core signs about 300 MB of text a second (benchmarks/bench_minhash.py).
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from numba import njit, uint32, uint64
+from numba import njit, types, uint32, uint64
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from redpajama_pipe import recipe
 from redpajama_pipe.dedup.shingles import NORMALIZATIONS, hash_runs
+from redpajama_pipe.dedup.vectors import address, constant, splat, vector
 from redpajama_pipe.errors import RecipeError
 
 SCHEMES = ("affine32", "affine64", "legacy", "redpajama_v2", "datatrove_sha1", "datatrove")
@@ -25,7 +28,7 @@ SCHEMES = ("affine32", "affine64", "legacy", "redpajama_v2", "datatrove_sha1", "
 _MERSENNE = (1 << 61) - 1
 _REDPAJAMA_SEED = 42
 _TILE = 2048  # hashes at a time: 8 or 16 KB, which stay in the L1 cache while every permutation reads them
-_STEP = 64  # a tile is filled up to a multiple of this, so that its loop runs in whole vectors
+_WIDE, _NARROW = 128, 64  # bytes of permutations that stay in registers while they read a tile
 
 
 @dataclass(frozen=True)
@@ -197,29 +200,100 @@ def read_signatures(column: pa.Array, spec: MinHashSpec) -> NDArray[Any]:
 
 
 def _sign(texts: pa.Array, spec: MinHashSpec) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    a, b = permutations(spec)
     function: Literal["sha1", "xxh64"] = "xxh64" if spec.scheme == "datatrove" else "sha1"
-    narrow = spec.scheme == "affine32"
     legacy = spec.scheme in ("legacy", "redpajama_v2")
-    greatest = np.iinfo(spec.dtype).max
-    signatures = np.full((len(texts), spec.num_perm), greatest, np.uint32 if narrow else np.uint64)
+    kind: type[Any] = np.uint32 if spec.scheme == "affine32" else np.uint64
+    signatures = np.full((len(texts), spec.num_perm), np.iinfo(spec.dtype).max, kind)
     signed = np.zeros(len(texts), np.bool_)
-    tile32, tile64 = np.empty(_TILE, np.uint32), np.empty(_TILE, np.uint64)
+    lanes = _NARROW // np.dtype(kind).itemsize
+    a, b = (np.pad(each, (0, -spec.num_perm % lanes)) for each in permutations(spec))
+    least, tile = np.empty(len(a), kind), np.empty(_TILE, kind)
     for hashes, documents, ends in hash_runs(texts, spec.shingle, spec.normalization, function):
         signed[documents] = True
-        if narrow:
-            _lower_affine32(hashes, documents, ends, a, b, signatures, tile32)
+        if spec.scheme == "affine32":
+            _lower_affine32(hashes, documents, ends, a, b, signatures, least, tile)
         elif spec.scheme == "affine64":
-            _lower_affine64(hashes, documents, ends, a, b, signatures, tile64)
+            _lower_affine64(hashes, documents, ends, a, b, signatures, least, tile)
         else:
             mask = np.uint64(0xFFFFFFFF if legacy else 0xFFFFFFFFFFFFFFFF)
-            _lower_mersenne(hashes, documents, ends, a, b, mask, signatures, tile64)
+            _lower_mersenne(hashes, documents, ends, a, b, mask, signatures, least, tile)
     return signatures.astype(spec.dtype, copy=False), signed
 
 
-# The kernels below lower each document's minima by a run of hashes. They fill a tile up with copies of one of its own
-# hashes, which cannot change a minimum. The inner loop goes over hashes, not permutations: one multiplication, one
-# addition and one minimum for a whole vector.
+def _take(size_in_bytes: int, mersenne: bool) -> Any:
+    def take(typingctx: Any, tile: Any, size: Any, a: Any, b: Any, mask: Any, least: Any, first: Any) -> Any:
+        """Lower the minima of neighbouring permutations, from number `first` on, by tile[:size]."""
+        number = tile.dtype
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds = signature.args
+            kind = vector(number.bitwidth, size_in_bytes * 8 // number.bitwidth)
+            factors, terms, minima = (
+                address(context, builder, kinds[i], arguments[i], arguments[6], kind) for i in (2, 3, 5)
+            )
+            factor, term = builder.load(factors, align=1), builder.load(terms, align=1)
+            lowest = cgutils.alloca_once_value(builder, builder.load(minima, align=1))  # type: ignore[no-untyped-call]
+            with cgutils.for_range(builder, arguments[1]) as loop:
+                hashed = address(context, builder, kinds[0], arguments[0], loop.index, context.get_value_type(number))
+                value = builder.mul(factor, splat(builder, builder.load(hashed), kind.count))
+                value = builder.add(value, term)
+                if mersenne:
+                    # The sum wraps at 2**64 before the remainder is taken: part of the published definition.
+                    prime = constant(kind, _MERSENNE)
+                    value = builder.add(builder.and_(value, prime), builder.lshr(value, constant(kind, 61)))
+                    # below the prime, the difference wraps to a great number
+                    value = _lesser(builder, value, builder.sub(value, prime))
+                    value = builder.and_(value, splat(builder, arguments[4], kind.count))
+                builder.store(_lesser(builder, builder.load(lowest), value), lowest)
+            builder.store(builder.load(lowest), minima, align=1)
+            return context.get_dummy_value()
+
+        return types.void(tile, types.intp, a, b, number, least, types.intp), codegen
+
+    return intrinsic(take)
+
+
+def _lesser(builder: Any, x: Any, y: Any) -> Any:
+    return builder.select(builder.icmp_unsigned("<", x, y), x, y)
+
+
+_take_wide, _take_narrow = _take(_WIDE, False), _take(_NARROW, False)
+_take_wide_mersenne, _take_narrow_mersenne = _take(_WIDE, True), _take(_NARROW, True)
+
+
+# The kernels below lower each document's minima by a run of hashes, a tile of them at a time. A permutation is a lane
+# of a vector: one multiplication, one addition and one minimum a hash.
+
+
+@njit(cache=True, nogil=True)
+def _take_affine(tile: NDArray[Any], size: int, a: NDArray[Any], b: NDArray[Any], least: NDArray[Any]) -> None:
+    wide, narrow = _WIDE // tile.itemsize, _NARROW // tile.itemsize
+    p = 0
+    while p + wide <= len(least):
+        _take_wide(tile, size, a, b, 0, least, p)
+        p += wide
+    while p < len(least):
+        _take_narrow(tile, size, a, b, 0, least, p)
+        p += narrow
+
+
+@njit(cache=True, nogil=True)
+def _take_mersenne(
+    tile: NDArray[np.uint64],
+    size: int,
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64],
+    mask: np.uint64,
+    least: NDArray[np.uint64],
+) -> None:
+    wide, narrow = _WIDE // tile.itemsize, _NARROW // tile.itemsize
+    p = 0
+    while p + wide <= len(least):
+        _take_wide_mersenne(tile, size, a, b, mask, least, p)
+        p += wide
+    while p < len(least):
+        _take_narrow_mersenne(tile, size, a, b, mask, least, p)
+        p += narrow
 
 
 @njit(cache=True, nogil=True)
@@ -230,11 +304,14 @@ def _lower_affine32(
     a: NDArray[np.uint32],
     b: NDArray[np.uint32],
     signatures: NDArray[np.uint32],
+    least: NDArray[np.uint32],
     tile: NDArray[np.uint32],
 ) -> None:
     begin = 0
     for run in range(len(documents)):
         minima = signatures[documents[run]]
+        for p in range(len(minima)):
+            least[p] = minima[p]
         while begin < ends[run]:
             size = min(ends[run] - begin, _TILE)
             for i in range(size):  # MurmurHash3's 32-bit finaliser of the first four bytes
@@ -243,14 +320,9 @@ def _lower_affine32(
                 h = uint32(uint32(h ^ (h >> uint32(13))) * uint32(0xC2B2AE35))
                 tile[i] = uint32(h ^ (h >> uint32(16)))
             begin += size
-            while size % _STEP:
-                tile[size] = tile[0]
-                size += 1
-            for p in range(len(a)):
-                factor, term, least = a[p], b[p], minima[p]
-                for i in range(size):
-                    least = min(least, uint32(factor * tile[i] + term))
-                minima[p] = least
+            _take_affine(tile, size, a, b, least)
+        for p in range(len(minima)):
+            minima[p] = least[p]
 
 
 @njit(cache=True, nogil=True)
@@ -261,11 +333,14 @@ def _lower_affine64(
     a: NDArray[np.uint64],
     b: NDArray[np.uint64],
     signatures: NDArray[np.uint64],
+    least: NDArray[np.uint64],
     tile: NDArray[np.uint64],
 ) -> None:
     begin = 0
     for run in range(len(documents)):
         minima = signatures[documents[run]]
+        for p in range(len(minima)):
+            least[p] = minima[p]
         while begin < ends[run]:
             size = min(ends[run] - begin, _TILE)
             for i in range(size):  # MurmurHash3's 64-bit finaliser
@@ -274,14 +349,9 @@ def _lower_affine64(
                 h = (h ^ (h >> uint64(33))) * uint64(0xC4CEB9FE1A85EC53)
                 tile[i] = h ^ (h >> uint64(33))
             begin += size
-            while size % _STEP:
-                tile[size] = tile[0]
-                size += 1
-            for p in range(len(a)):
-                factor, term, least = a[p], b[p], minima[p]
-                for i in range(size):
-                    least = min(least, factor * tile[i] + term)
-                minima[p] = least
+            _take_affine(tile, size, a, b, least)
+        for p in range(len(minima)):
+            minima[p] = least[p]
 
 
 @njit(cache=True, nogil=True)
@@ -293,26 +363,19 @@ def _lower_mersenne(
     b: NDArray[np.uint64],
     mask: np.uint64,
     signatures: NDArray[np.uint64],
+    least: NDArray[np.uint64],
     tile: NDArray[np.uint64],
 ) -> None:
-    prime = uint64(_MERSENNE)
     begin = 0
     for run in range(len(documents)):
         minima = signatures[documents[run]]
+        for p in range(len(minima)):
+            least[p] = minima[p]
         while begin < ends[run]:
             size = min(ends[run] - begin, _TILE)
             for i in range(size):
                 tile[i] = hashes[begin + i] & mask
             begin += size
-            while size % _STEP:
-                tile[size] = tile[0]
-                size += 1
-            for p in range(len(a)):
-                factor, term, least = a[p], b[p], minima[p]
-                for i in range(size):
-                    # The sum wraps at 2**64 before the remainder is taken: part of the published definition.
-                    value = factor * tile[i] + term
-                    value = (value & prime) + (value >> uint64(61))
-                    value = min(value, value - prime)  # below the prime, the difference wraps to a great number
-                    least = min(least, value & mask)
-                minima[p] = least
+            _take_mersenne(tile, size, a, b, mask, least)
+        for p in range(len(minima)):
+            minima[p] = least[p]

@@ -1,6 +1,6 @@
 """The normalisations of published sets, as they were published: Python strings, document by document.
 
-7 to 18 MB/s on one core, where the default signs 120 (measured together on 3.4 MB). Each follows the running Python's
+7 to 18 MB/s on one core, where the default signs 290. Each follows the running Python's
 Unicode database, as its original did. What is cut into shingles afterwards is in shingles.
 """
 

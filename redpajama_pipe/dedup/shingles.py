@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
+from numba import njit, uint64
 from numpy.typing import NDArray
 
+from redpajama_pipe.dedup.ascii_blocks import BLOCK, ascii_ranges, fill_ascii
 from redpajama_pipe.dedup.letters import ALONE, MARK, SEPARATOR, WORD, Letters, lower_case_words, words_between_spaces
 from redpajama_pipe.dedup.normalizations import PUBLISHED
 from redpajama_pipe.dedup.sha1 import SPARE, Lanes, make_lanes, sha1_spans
+from redpajama_pipe.dedup.unaligned import load_little64
 from redpajama_pipe.dedup.xxh64 import xxh64_spans
 from redpajama_pipe.text.buffers import utf8
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 NORMALIZATIONS = ("words", "none", *PUBLISHED)
 
 _BUFFER = 32 << 10  # bytes of normalised text at a time: it, its words and its hashes stay in the L2 cache
-_MARGIN = SPARE + 16  # the rest is for a separator and one more character
+_MARGIN = max(SPARE, BLOCK) + 16  # the rest is for a separator and one more character
 
 # What the kernel says when it returns.
 _DONE, _FULL, _GROW = 0, 1, 2
@@ -68,6 +70,7 @@ def hash_runs(
     characters = normalization == "slimpajama"
     data, offsets, valid = utf8(texts)
     letters = lower_case_words() if normalization == "words" else words_between_spaces()
+    ranges = ascii_ranges(letters.ascii)
     lanes = make_lanes()
     progress = np.array([0, -1, 0, 0])  # document, place in data (-1: before its start), bytes and words in the buffer
     buffer, starts, ends, hashes = _scratch(_BUFFER, shingle)
@@ -75,7 +78,7 @@ def hash_runs(
     while status != _DONE:
         documents, run_ends = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
         status, runs = _hash_documents(
-            data, offsets, valid, progress, shingle, letters, characters, function == "xxh64", lanes,
+            data, offsets, valid, progress, shingle, letters, ranges, characters, function == "xxh64", lanes,
             buffer, starts, ends, hashes, documents, run_ends,
         )  # fmt: skip
         if runs:
@@ -158,7 +161,7 @@ def _scratch(
     size: int, shingle: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
     # A piece of text fills at most the buffer with twice its bytes, and has a word for at most every second byte.
-    words = size // 4 + shingle + 2
+    words = size // 4 + shingle + 2 + 3  # fill_ascii writes up to 3 too many
     return (
         np.zeros(size, np.uint8),
         np.zeros(words, np.int64),
@@ -175,6 +178,7 @@ def _hash_documents(
     progress: NDArray[np.int64],
     shingle: int,
     letters: Letters,
+    ranges: NDArray[np.uint8],
     characters: bool,
     xxh64: bool,
     lanes: Lanes,
@@ -204,7 +208,7 @@ def _hash_documents(
         if characters:
             at, filled, count = _fill_characters(data, at, end, buffer, filled, starts, ends, count)
         else:
-            at, filled, count = _fill(data, at, end, buffer, filled, starts, ends, count, letters)
+            at, filled, count = _fill(data, at, end, buffer, filled, starts, ends, count, letters, ranges)
         found = count - shingle + 1
         if found > 0:
             if xxh64:
@@ -249,6 +253,7 @@ def _fill(
     ends: NDArray[np.int64],
     count: int,
     letters: Letters,
+    ranges: NDArray[np.uint8],
 ) -> tuple[int, int, int]:
     """Append words to the buffer, each with a space after it, until half of its free room was read.
 
@@ -258,6 +263,7 @@ def _fill(
         starts: out: where each word begins in the buffer.
         ends: out: one past its last byte.
         letters: what makes a word.
+        ranges: its ASCII part, of `ascii_ranges`.
 
     Returns:
         The new `at`, `filled` and `count`. A word that was cut is taken back: `at` is at its first byte.
@@ -267,7 +273,14 @@ def _fill(
     inside = 0
     alone = False  # in a word that the next letter does not continue
     word_at = at
+    whole = len(data) - BLOCK
     while at < limit:
+        # Worth it from eight bytes of ASCII on.
+        if not alone and at <= whole and load_little64(data, at) & uint64(0x8080808080808080) == 0:
+            at, filled, count, inside, word_at = fill_ascii(
+                data, at, limit, buffer, filled, starts, ends, count, inside, word_at, ranges
+            )
+            continue
         byte = np.int64(data[at])
         if byte < 0x80 and not alone:
             # No branch here: where words end cannot be guessed, and guessing wrong takes longer than all this.

@@ -24,6 +24,5 @@ def _load(number: Any, byte_order: str) -> Any:
 
 
 # (data: uint8 array, at: int64) -> the number in data[at : at + its bytes], which must be inside.
-load_big32 = _load(types.uint32, "big")
 load_little32 = _load(types.uint32, "little")
 load_little64 = _load(types.uint64, "little")

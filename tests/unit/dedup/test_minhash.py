@@ -71,10 +71,10 @@ def test_datatrove_golden(scheme: str, values: str) -> None:
 def test_the_remainder_is_exact_at_its_edges(total: int) -> None:
     signatures = np.full((1, 1), 2**64 - 1, np.uint64)
     one, zero, scratch = np.ones(1, np.int64), np.zeros(1, np.int64), np.zeros(2048, np.uint64)
+    factors, terms, least = np.zeros(8, np.uint64), np.full(8, total, np.uint64), np.zeros(8, np.uint64)
     _lower_mersenne(
-        np.array([1], np.uint64), zero, one, np.zeros(1, np.uint64), np.array([total], np.uint64),
-        np.uint64(2**64 - 1), signatures, scratch,
-    )  # fmt: skip
+        np.array([1], np.uint64), zero, one, factors, terms, np.uint64(2**64 - 1), signatures, least, scratch
+    )
     assert int(signatures[0, 0]) == total % (2**61 - 1)
 
 

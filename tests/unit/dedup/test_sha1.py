@@ -33,7 +33,9 @@ def test_every_length_up_to_300_equals_hashlib() -> None:
     assert hashes(NOISE, spans) == expected(NOISE, spans)
 
 
-@pytest.mark.parametrize("count", [0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES])
+@pytest.mark.parametrize(
+    "count", [0, 1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 1, 3 * LANES, 3 * LANES + 1]
+)
 def test_any_number_of_messages_shares_the_lanes(count: int) -> None:
     spans = [(i, i + 20) for i in range(count)]
     assert hashes(NOISE, spans) == expected(NOISE, spans)
@@ -43,6 +45,15 @@ def test_long_and_short_messages_mix_and_overlap() -> None:
     starts_and_lengths = np.random.default_rng(1).integers((0, 0), (9000, 200), (500, 2)).tolist()
     spans = [(start, start + length) for start, length in starts_and_lengths]
     spans[3:3] = [(0, len(NOISE)), (1, 65_537)]
+    assert hashes(NOISE, spans) == expected(NOISE, spans)
+
+
+@pytest.mark.parametrize("long_share", [0.0, 0.05, 0.9, 1.0])
+def test_more_spans_than_are_sorted_at_a_time(long_share: float) -> None:
+    random = np.random.default_rng(3)
+    starts = random.integers(0, 9000, 5000)
+    lengths = np.where(random.random(5000) < long_share, random.integers(56, 200, 5000), random.integers(0, 56, 5000))
+    spans = np.stack([starts, starts + lengths], axis=1).tolist()
     assert hashes(NOISE, spans) == expected(NOISE, spans)
 
 

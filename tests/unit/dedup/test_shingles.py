@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redpajama_pipe.dedup import shingles
@@ -20,6 +20,8 @@ CHARACTERS = (
     " \t\n\x00\x1c\u00a0\u3000.,_-'’aBz09éÉßẞİΣςǅⱥȺKЖ٣½ⅷ한हिन्दी\u0301日本々のカーｶﾞ・。กี่ລາខ្មែမြ𝒳𠀀😀\u200d\ufe0f"
 )
 TEXTS = st.text(st.sampled_from(CHARACTERS), max_size=120)
+# Runs of ASCII long enough to be read 64 bytes at a time, broken by few other characters.
+MOSTLY_ASCII = st.text(st.sampled_from("abcdefgXYZ0129  ,.\n\t_\x1c\x7f" * 4 + "é日\u0301"), min_size=60, max_size=500)
 LONG_TEXTS = st.text(st.sampled_from(CHARACTERS), max_size=900)
 
 
@@ -82,6 +84,17 @@ def test_documents_longer_than_the_buffer_give_the_same(texts: list[str | None],
         for normalization in ("words", "none", "slimpajama"):
             found = sets(pa.array(texts, pa.string()), size, normalization)
             assert found == [expected(text, size, normalization) for text in texts]
+
+
+@pytest.mark.parametrize("normalization", ["words", "none"])
+@settings(max_examples=50)
+@given(texts=st.lists(MOSTLY_ASCII, min_size=1, max_size=3), size=st.integers(1, 6), small=st.booleans())
+def test_ascii_read_in_blocks_gives_the_same(texts: list[str], size: int, small: bool, normalization: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if small:
+            patch.setattr(shingles, "_BUFFER", 3 * shingles._MARGIN)
+        found = sets(pa.array(texts, pa.string()), size, normalization)
+    assert found == [expected(text, size, normalization) for text in texts]
 
 
 @pytest.mark.parametrize(
