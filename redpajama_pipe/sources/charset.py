@@ -85,6 +85,8 @@ def decode(data: bytes, declared: str | None = None, *, markup: bool = False) ->
         return Decoded(_decode(data, found[1]), found[0], "meta")
     text = _strict_utf8(data)
     if text is not None:
+        if "\x1b$" in text and text.isascii() and "\ufffd" not in (japanese := _decode(data, "iso2022_jp")):
+            return Decoded(japanese, "iso-2022-jp", "detected")
         return Decoded(text, "utf-8", "utf-8")
     guess = detect_encoding(data, max_len=DETECT_BYTES, html5_compatible=True)
     found = _lookup(guess) if guess else None

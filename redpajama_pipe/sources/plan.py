@@ -6,6 +6,7 @@ not on the order of the patterns, nor on how often one names a file.
 
 from __future__ import annotations
 
+import os
 import re
 from fnmatch import fnmatchcase
 from posixpath import normpath
@@ -63,6 +64,11 @@ def plan_splits(source: Source, retry: Retry = DEFAULT) -> list[Split]:
                 identity = identity[len(root) + 1 :]
             if _excluded(identity, source.exclude) or (source.kind == "wikipedia" and is_index(uri)):
                 continue
+            if not _is_unicode(identity):
+                raise InputError(
+                    f"sources.{source.name}: the name of {identity!a} is not UTF-8, so that its documents cannot "
+                    f"be named after it; rename it, or leave it out with sources.{source.name}.exclude"
+                )
             left += 1
             other = found.setdefault(identity, Split(source.name, uri, identity))
             if urlsplit(other.uri).query != urlsplit(uri).query and is_http(uri):
@@ -106,8 +112,13 @@ def _find(filesystem: Any, path: str, uri: str, name: str) -> list[str]:
                 f"sources.{name}: {shown!r} is a folder; {shown.rstrip('/') + '/**'!r} is every file in it"
             )
         return []
-    names = [item for item, info in filesystem.glob(path, detail=True).items() if info["type"] == "file"]
     local = isinstance(filesystem, LocalFileSystem)
+    # fsspec lists a link as "other"; one that leads nowhere is told by whoever opens it
+    names = [
+        item
+        for item, info in filesystem.glob(path, detail=True).items()
+        if info["type"] == "file" or (local and info.get("islink") and not os.path.isdir(item))
+    ]
     return sorted(item if local else filesystem.unstrip_protocol(item) for item in names)
 
 
@@ -121,6 +132,11 @@ def _identity(uri: str) -> str:
         host = host.lower()
     scheme = scheme.lower()
     return f"{_SCHEMES.get(scheme, scheme)}://{host}{slash}{path}"
+
+
+def _is_unicode(name: str) -> bool:
+    """Say whether a name has no bytes that Python could not decode."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _excluded(identity: str, patterns: tuple[str, ...]) -> bool:

@@ -2,33 +2,40 @@
 
 gzip, bzip2, Zstandard and plain files, told apart by their first bytes, never by their name. A stream does not raise
 for bad data: it ends, and `fault` says why; everything before the fault has been handed out. Memory: a read of 64 KiB
-and what one step of decompression gives (256 KiB; Zstandard: at most 128 MiB, for a bomb).
+and what one step of decompression gives (see decoders); after a damage 1 MiB.
 """
 
 from __future__ import annotations
 
-import bz2
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 import fsspec
 import zstandard
 from fsspec.implementations.local import LocalFileSystem
 
 from redpajama_pipe.errors import InputError
+from redpajama_pipe.sources.decoders import (
+    DAMAGED,
+    LEAD_BYTES,
+    MAGIC,
+    UNSUPPORTED,
+    Decoder,
+    codec_of,
+    dictionary_bytes,
+    make_decoder,
+    read_dictionary,
+)
 
 READ_BYTES = 1 << 16
-STEP_BYTES = 1 << 18
-# A Zstandard block gives at most 128 KiB and takes at least 4 bytes (RFC 8878, 3.1.1.2): a step gives at most 128 MiB.
-ZSTD_FEED = 4096
-ZSTD_WINDOW = 1 << 31  # --long=31, as the Pile is compressed
-# Formats that are recognised in order to say so.
-UNSUPPORTED = {b"\x04\x22\x4d\x18": "lz4", b"\xfd7zX": "xz", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
+# After a damage the search for the next member begins so far before the place at which the decoder saw it: a length
+# that was hit lets it run over members that are sound.
+SEARCH_BACK_BYTES = 1 << 20
+TEXT_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,90 +46,13 @@ class Fault:
         reason: `truncated_gzip`, `corrupt_gzip`, and likewise for bzip2 and zstd; `unsupported_compression`.
         detail: one line for a person.
         offset: byte of the stored file at which the member at fault starts.
-        between: it lies after a complete member, so that everything handed out is whole.
+        between: nothing of the member at fault was handed out, so that everything handed out is whole.
     """
 
     reason: str
     detail: str
     offset: int
     between: bool
-
-
-class _Decoder(Protocol):
-    """One member. `step` gives output and the input left over; `ready`: more output needs no input."""
-
-    ended: bool
-    ready: bool
-
-    def step(self, data: bytes) -> tuple[bytes, bytes]: ...
-
-    def salvage(self, data: bytes) -> bytes: ...
-
-
-class _Gzip:
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        self.ended = self.ready = False
-
-    def step(self, data: bytes) -> tuple[bytes, bytes]:
-        self._before = self._zlib.copy()  # zlib drops the output of a call that fails; 5 µs
-        out = self._zlib.decompress(data, STEP_BYTES)
-        self.ended = self._zlib.eof
-        self.ready = len(out) == STEP_BYTES
-        return out, self._zlib.unused_data if self.ended else self._zlib.unconsumed_tail
-
-    def salvage(self, data: bytes) -> bytes:
-        """Give what a failed step read before the bad byte."""
-        out = bytearray()
-        for at in range(len(data)):  # 30 ms for a whole read
-            try:
-                out += self._before.decompress(data[at : at + 1])
-            except zlib.error:  # where the step failed, which has been reported
-                break
-        return bytes(out)
-
-
-class _Bzip2:
-    def __init__(self) -> None:
-        self._bz2 = bz2.BZ2Decompressor()
-        self.ended = self.ready = False
-
-    def step(self, data: bytes) -> tuple[bytes, bytes]:
-        out = self._bz2.decompress(data, STEP_BYTES)
-        self.ended = self._bz2.eof
-        self.ready = not self.ended and not self._bz2.needs_input
-        return out, self._bz2.unused_data if self.ended else b""
-
-    def salvage(self, data: bytes) -> bytes:
-        return b""
-
-
-class _Zstd:
-    def __init__(self) -> None:
-        self._zstd = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
-        self.ended = self.ready = False
-
-    def step(self, data: bytes) -> tuple[bytes, bytes]:
-        out = self._zstd.decompress(data[:ZSTD_FEED])
-        self.ended = self._zstd.eof
-        return out, (self._zstd.unused_data if self.ended else b"") + data[ZSTD_FEED:]
-
-    def salvage(self, data: bytes) -> bytes:
-        return b""
-
-
-_DECODERS: dict[str, Callable[[], _Decoder]] = {"gzip": _Gzip, "bzip2": _Bzip2, "zstd": _Zstd}
-
-
-def codec_of(head: bytes) -> str:
-    """Name the compression of a file by its first bytes; "plain" when there is none that we know."""
-    if head[:2] == b"\x1f\x8b":
-        return "gzip"
-    if head[:3] == b"BZh" and head[3:4] in b"123456789" and len(head) > 3:
-        return "bzip2"
-    if head[:4] == b"\x28\xb5\x2f\xfd" or (head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
-        return "zstd"
-    return UNSUPPORTED.get(head[:4], "plain")
 
 
 class MemberStream:
@@ -132,8 +62,11 @@ class MemberStream:
         self._raw = raw
         self._input = b""
         self._taken = 0  # bytes of the stored file read so far
-        self._decoder: _Decoder | None = None
+        self._decoder: Decoder | None = None
+        self._dictionary: zstandard.ZstdCompressionDict | None = None
         self._member = 0  # where the present member starts in the stored file
+        self._bad_at = 0  # where in the input a decoder failed
+        self.member_text = 0  # where in the decompressed stream the text of the present member starts
         self._buffer = b""
         self._at = 0
         self._produced = 0
@@ -235,37 +168,83 @@ class MemberStream:
         self._ended = False
         return True
 
-    def skip_to_member(self, accept: Callable[[bytes], bool]) -> bool:
-        """After a fault in gzip, go on at the next member whose first bytes of text are accepted.
+    def skip_to_member(self, accept: Callable[[bytes], bool], *, back: bool) -> bool:
+        """After a fault, go on at the next member whose first bytes of text are accepted.
 
-        The search starts in the 64 KiB of input that held the bad byte: members that a damaged one swallowed before
-        are not found again.
+        Args:
+            accept: says whether text may begin a member.
+            back: search also what the damaged member ran over, as far as SEARCH_BACK_BYTES before the damage. Only if
+                none of its text was used: it may be that of members which would be found again.
 
         Returns:
             False when there is no such member; the stream has ended for good.
         """
         self._buffer, self._at = b"", 0
-        if self.codec != "gzip":
+        if self.codec not in MAGIC:
             return False
-        at = 1  # the member at fault may itself start at 0
+        seen = self.stored_position
+        after = self._member + 1  # the member at fault must not be found again
+        start = max(after, seen - SEARCH_BACK_BYTES)
+        if back and start < seen and self._raw.seekable():
+            self._raw.seek(start)
+            self._taken, self._input = start, b""
+        else:
+            self._input = self._input[max(after - seen, 0 if back else self._bad_at) :]
+        return self._find_member(accept)
+
+    def search_members(self, accept: Callable[[bytes], bool]) -> bool:
+        """Search a file that was taken for a plain one for compressed members: its first bytes may be damaged.
+
+        Returns:
+            Whether there is a member whose first bytes of text are accepted; the stream then goes on there.
+        """
+        if self.codec != "plain" or not self._raw.seekable():
+            return False
+        self._buffer, self._at = b"", 0
+        for codec in MAGIC:
+            self._raw.seek(0)
+            self._taken, self._input = 0, b""
+            self.codec = codec
+            if self._find_member(accept):
+                return True
+        self.codec = "plain"
+        return False
+
+    def _find_member(self, accept: Callable[[bytes], bool]) -> bool:
+        """Go to the next member from the present input on, as `skip_to_member` does."""
+        magic = MAGIC[self.codec]
         while True:
-            found = self._input.find(b"\x1f\x8b\x08", at)
+            found = self._input.find(magic)
             if found < 0:
-                self._input = self._input[-2:]
-                at = 0
+                self._input = self._input[-len(magic) + 1 :]
                 if not self._more_input(len(self._input) + 1):
                     return False
                 continue
             self._input = self._input[found:]
-            self._more_input(4096)
-            try:
-                text = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(self._input[:4096], 1024)
-            except zlib.error:
-                text = b""
+            self._more_input(LEAD_BYTES[self.codec])
+            text = self._first_text()
             if text and accept(text):
                 self.fault, self._decoder, self._ended = None, None, False
                 return True
-            at = 1
+            self._input = self._input[1:]
+
+    def _first_text(self) -> bytes:
+        """Decode the beginning of a member that may start where the input does; b"" if none does."""
+        decoder = make_decoder(self.codec, self._dictionary)
+        text = b""
+        for at in range(0, LEAD_BYTES[self.codec], 512):  # in pieces: damage further on is no reason to refuse it
+            piece = self._input[at : at + 512]
+            try:
+                while piece:
+                    out, piece = decoder.step(piece)
+                    text += out
+                    if decoder.ended:
+                        return text
+            except DAMAGED:
+                break
+            if len(text) >= TEXT_BYTES:
+                break
+        return text
 
     def _more_input(self, size: int) -> bool:
         """Read until `size` bytes of input wait; False when the file ends before."""
@@ -300,14 +279,14 @@ class MemberStream:
                 return b""
             assert self._decoder is not None
             if not self._input and not self._decoder.ready and not self._more_input(1):
-                self._fail("truncated", "the file ends inside a member", between=False)
+                self._fail("truncated", "the file ends inside a member", between=self._silent())
                 return b""
             before = self._input
             try:
                 out, self._input = self._decoder.step(before)
-            except (zlib.error, OSError, EOFError, zstandard.ZstdError) as error:
-                out = self._decoder.salvage(before)
-                self._fail("corrupt", str(error) or type(error).__name__, between=False)
+            except DAMAGED as error:
+                out, self._bad_at = self._decoder.salvage(before)
+                self._fail("corrupt", str(error) or type(error).__name__, between=not out and self._silent())
                 return out
             if self._decoder.ended:
                 self._decoder = None
@@ -324,13 +303,28 @@ class MemberStream:
         self._more_input(4)
         self._member = self._taken - len(self._input)
         if codec_of(self._input) != self.codec:
-            short = len(self._input) < 4 and self._taken > len(self._input)
+            short = len(self._input) < 4 and MAGIC[self.codec].startswith(self._input)
             what = f"bytes that are no {self.codec} member follow: {self._input[:8]!r}"
-            self._fail("truncated" if short and self._input[:1] == b"\x1f" else "corrupt", what, between=True)
+            self._fail("truncated" if short else "corrupt", what, between=True)
             return False
-        self._decoder = _DECODERS[self.codec]()
+        self._take_dictionary()
+        self._decoder = make_decoder(self.codec, self._dictionary)
         self._starts[self._produced] = self._member
+        self.member_text = self._produced
         return True
+
+    def _silent(self) -> bool:
+        """Say whether nothing of the present member was handed out."""
+        return self._produced == self.member_text
+
+    def _take_dictionary(self) -> None:
+        """Keep the dictionary that a .warc.zst file begins with; its frame gives no text."""
+        if self.codec != "zstd" or self._member:
+            return
+        self._more_input(8)
+        size = dictionary_bytes(self._input[:8])
+        if size and self._more_input(size):
+            self._dictionary = read_dictionary(self._input[:size])
 
     def _fail(self, kind: str, detail: str, *, between: bool) -> None:
         self.fault = Fault(f"{kind}_{self.codec}", f"member at byte {self._member}: {detail}", self._member, between)

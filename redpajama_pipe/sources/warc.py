@@ -15,7 +15,14 @@ import orjson
 from redpajama_pipe.recipe import Source
 from redpajama_pipe.sources.charset import Decoded, content_type_charset
 from redpajama_pipe.sources.html import ExtractionError, Page
-from redpajama_pipe.sources.http_message import Message, decode_body, page_type, parse_response
+from redpajama_pipe.sources.http_message import (
+    Message,
+    can_be_page,
+    declared_type,
+    decode_body,
+    page_type,
+    parse_response,
+)
 from redpajama_pipe.sources.identifiers import UniqueIds
 from redpajama_pipe.sources.pages import PageReader, open_pages
 from redpajama_pipe.sources.record import Document, Quarantined, Record, Skipped
@@ -98,14 +105,12 @@ class _Pages:
             return Skipped("empty_text")
         first = decoded.text.lstrip().split("\n", 1)[0].strip()
         page = Page(page.text, first if len(first) <= TITLE_CHARS else None)
-        return self._document(frame, page, decoded, "text/plain", None)
+        return self._document(frame, page, decoded, "text/plain")
 
     def _response(self, frame: Frame) -> Record:
         headers = frame.headers
-        uri = _target_uri(frame) or ""
         record_mime = headers.get_header("Content-Type" if frame.format == "warc" else "content-type") or ""
-        is_http = uri.startswith(("http:", "https:")) and (headers.get_header("WARC-Type") or "response") == "response"
-        if is_http:
+        if _is_http(frame, record_mime):
             message = parse_response(frame.block)
             if message.headers is None and frame.format == "arc":
                 declared: str | None = record_mime
@@ -115,6 +120,9 @@ class _Pages:
             message, declared = Message(None, None, frame.block), record_mime
         if message.status not in (None, 200):
             return Skipped("status")
+        mime = declared_type(declared)
+        if not can_be_page(mime):
+            return Skipped("mime")
         body = decode_body(message, self._source.max_document_bytes)
         if body.too_large:
             limit = self._source.max_document_bytes
@@ -126,16 +134,15 @@ class _Pages:
         kind = page_type(declared, body.data)
         if kind is None:
             return Skipped("mime")
-        mime = (declared or "").partition(";")[0].strip().lower() or None
         try:
             decoded, page = self._read_page(body.data, content_type_charset(declared), kind)
         except ExtractionError as error:
             return self._quarantine(frame, error.reason, str(error))
         if not page.text.strip():
             return Skipped("empty_text")
-        return self._document(frame, page, decoded, mime, message.status)
+        return self._document(frame, page, decoded, mime or None)
 
-    def _document(self, frame: Frame, page: Page, decoded: Decoded, mime: str | None, status: int | None) -> Record:
+    def _document(self, frame: Frame, page: Page, decoded: Decoded, mime: str | None) -> Record:
         text = clean(page.text)
         if not text.strip():
             return Skipped("empty_text")
@@ -171,6 +178,14 @@ class _Pages:
 
     def _quarantine(self, frame: Frame, reason: str, detail: str) -> Quarantined:
         return Quarantined(clean(record_name(frame.headers)), frame.offset, reason, clean(detail))
+
+
+def _is_http(frame: Frame, mime: str) -> bool:
+    """Say whether a block is an HTTP message: by its address or, where that is missing or odd, by its type."""
+    if (frame.headers.get_header("WARC-Type") or "response").strip().lower() != "response":
+        return False
+    uri = (_target_uri(frame) or "").lower()
+    return uri.startswith(("http:", "https:")) or mime.strip().lower().startswith("application/http")
 
 
 def _target_uri(frame: Frame) -> str | None:

@@ -38,6 +38,10 @@ _NEXT = {
     "warc": re.compile(rb"\n(?=%b[A-Za-z][A-Za-z0-9-]*[ \t]*:)" % _VERSION),
     "arc": re.compile(rb"\n(?=%b)" % _ARC),
 }
+# Where no line feed precedes it, for what lay between is damaged or missing, the header must be one that pages which
+# write of the format hardly quote. A pattern of its own: 3 GB/s, as one of two alternatives 0.07.
+_HEADER = re.compile(rb"WARC/(?:0\.1[78]|1\.[01])\r\n(?:[A-Za-z0-9-]+:[^\r\n]{0,4096}\r\n){0,32}?(?i:WARC-Type)[ \t]*:")
+_GAP = b"\r\n\r\n"  # ends every WARC record
 _WARC_PARSER = StatusAndHeadersParser(["WARC/"])
 _ARC_PARSER = ARCHeadersParser()
 
@@ -87,16 +91,23 @@ def frames(stream: MemberStream, limit: int) -> Iterator[Frame | Quarantined]:
         stream: a WARC or ARC file, compressed or not.
         limit: bytes; a larger block is passed over without being held, and quarantined as `too_large`.
     """
-    reader = _Reader(stream, limit)
-    if not starts_record(stream.peek_line(LINE_BYTES)):
-        if stream.fault:
-            yield Quarantined("", stream.fault.offset, stream.fault.reason, stream.fault.detail)
-        else:
-            found = stream.peek_line(LINE_BYTES)[:60]
-            yield Quarantined("", 0, "not_a_warc", f"the file starts with {found!r}" if found else "the file is empty")
+    if stream.fault and stream.fault.reason == "unsupported_compression":
+        yield Quarantined("", 0, stream.fault.reason, stream.fault.detail)
         return
+    reader = _Reader(stream, limit)
+    found = stream.peek_line(LINE_BYTES)[:60]
+    reader.skip_blank_lines()
+    if not starts_record(stream.peek_line(LINE_BYTES)):
+        went_on = reader.seek_first()
+        what = f"the file starts with {found!r}" if found else "the file is empty"
+        if went_on:
+            what += "; reading goes on at the next record"
+        if went_on or not stream.fault:  # else the row of the fault says it all
+            yield Quarantined("", 0, "not_a_warc", what)
+    used = -1  # where the last record began that was cut out
     while True:
         reader.skip_blank_lines()
+        begin = stream.position
         if stream.peek(1):
             record = reader.next_record()
         elif stream.fault:
@@ -106,12 +117,14 @@ def frames(stream: MemberStream, limit: int) -> Iterator[Frame | Quarantined]:
         fault = stream.fault
         if fault and not stream.peek(1) and isinstance(record, Quarantined) and record.reason == fault.reason:
             # this row stands for all that is lost: damaged members that follow have no names to count them by
-            went_on = stream.skip_to_member(starts_record)
+            back = used < stream.member_text and not fault.reason.startswith("truncated")
+            went_on = stream.skip_to_member(starts_record, back=back)
             where = f"reading goes on at byte {stream.stored_position}" if went_on else "nothing after it can be read"
             yield replace(record, detail=f"{record.detail}; {where}")
             if not went_on:
                 return
         else:
+            used = begin if isinstance(record, Frame) else used
             yield record
 
 
@@ -141,6 +154,8 @@ class _Reader:
         if not starts_record(first):
             stream.read(1)
             self._seek_start()
+            if stream.fault and not stream.peek(1):
+                return self._bad("", start, stream.fault.reason, stream.fault.detail)
             return self._bad("", start, "bad_warc_header", f"no record starts here: {first[:60]!r}")
         kind = "warc" if first.startswith(b"WARC/") else "arc"
         head = self._read_head(kind)
@@ -158,7 +173,7 @@ class _Reader:
         if size is not None and size > self._limit:
             return self._pass_over(headers, start, size)
         block = stream.read(size) if size is not None else b""
-        wrong = size is None or len(block) < size or not self._at_boundary()
+        wrong = size is None or len(block) < size or not (self._at_boundary() or self._ends_well(kind, block))
         if wrong:
             cut = self._cut_at_next(kind, block, size)
             if isinstance(cut, tuple):
@@ -205,6 +220,13 @@ class _Reader:
         if b"\n" not in rest:
             rest = stream.peek(blank + LINE_BYTES)[blank:]
         return starts_record(rest)
+
+    def _ends_well(self, kind: str, block: bytes) -> bool:
+        """Say whether a sound block ends as a record does, and holds no other: it is what follows that is damaged."""
+        stream = self._stream
+        if kind != "warc" or not stream.peek(len(_GAP)).startswith(_GAP) or _NEXT[kind].search(block):
+            return False
+        return stream.fault is None or stream.fault.between
 
     def _cut_at_next(self, kind: str, block: bytes, size: int | None) -> bytes | tuple[str, str]:
         """End a block where the next record starts: its length was wrong.
@@ -257,6 +279,8 @@ class _Reader:
         found = _NEXT[kind].search(held, searched)
         if found:
             starts.append(found.end())
+        if kind == "warc" and (found := _HEADER.search(held, searched, min(starts, default=len(held)))):
+            starts.append(found.start())
         return min(starts, default=-1)
 
     def _pass_over(self, headers: StatusAndHeaders, start: int, size: int) -> Quarantined:
@@ -285,6 +309,13 @@ class _Reader:
         if stream.rewind(begin):
             self._seek_start()
         return self._bad(record_name(headers), start, "bad_content_length", detail)
+
+    def seek_first(self) -> bool:
+        """Find the first record of a file that does not start with one; False: it has none."""
+        stream = self._stream
+        self._seek_start()
+        # the first bytes of a compressed file may be damaged too
+        return bool(stream.peek(1)) or stream.search_members(starts_record)
 
     def _seek_start(self) -> None:
         """Drop everything up to the next record."""

@@ -2,7 +2,7 @@
 
 An expat parser with a path of open elements: nothing is built, and what a page does not need is not kept. Elements are
 told by their local names and their place, so that every export version reads alike and a contributor's <id> is not
-taken for the page's.
+taken for the page's. After an error a new parser goes on at the next <page>, except in UTF-16.
 
 Source: MediaWiki docs/export-0.11.xsd.
 """
@@ -27,6 +27,8 @@ _FIELDS = {
 _TEXT = "page/revision/text"
 MEDIA_NAMESPACES = ("-2", "6")
 CATEGORY_NAMESPACE = "14"
+ROOT = b"<mediawiki>"
+_PAGE = b"<page>"
 
 
 @dataclass(slots=True)
@@ -66,25 +68,57 @@ class PageReader:
         self._namespace = ""
         self._media: list[str] = []
         self._category: list[str] = []
-        self._parser = expat.ParserCreate()
-        self._parser.buffer_text = True
-        self._parser.buffer_size = 1 << 16
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        self._parser.EntityDeclHandler = self._entity
+        self._encoding: str | None = None
+        self._root = ""
+        self._fed = 0  # bytes of the XML so far
+        self._data = b""  # the last of them that a parser was given, or that wait for one
+        self._before = b""  # as many before these as may begin a <page>
+        self._broken_at = -1  # where the parser met an error that nobody has dealt with
+        self._lost = False  # looking for the next page
+        self._begin(0)
 
     @property
     def prefixes(self) -> tuple[list[str], list[str]]:
         """The names of the media and category namespaces in siteinfo, spaces and underscores as the dump has them."""
         return self._media, self._category
 
+    @property
+    def other_root(self) -> str:
+        """The name of the root element if it is not that of a dump."""
+        return "" if self._root in ("", "mediawiki") else self._root
+
     def feed(self, data: bytes) -> None:
         """Parse more of the file.
 
         Raises:
-            expat.ExpatError: it is not well-formed; pages before the fault can still be taken.
+            expat.ExpatError: it is not well-formed, or in an encoding that expat does not know; pages before the fault
+                can still be taken, and `recover` goes on behind it.
         """
-        self._parser.Parse(data, False)
+        self._fed += len(data)
+        if self._lost:
+            self._data += data
+            self._find_page()
+        else:
+            self._before = (self._before + self._data)[-len(_PAGE) + 1 :]
+            self._data = data
+            self._parse()
+
+    def recover(self) -> None:
+        """After an error, or where some of the file is missing, go on at the next page, of what is there or will come.
+
+        Raises:
+            expat.ExpatError: as `feed`.
+        """
+        self._page, self._path, self._kept, self._namespace = None, [], None, ""
+        self._lost = True
+        if self._broken_at >= 0:
+            self._data = self._before + self._data
+            self._data = self._data[max(0, self._broken_at - (self._fed - len(self._data))) :]
+        else:
+            self._data = b""
+        self._before = b""
+        self._broken_at = -1
+        self._find_page()
 
     def close(self) -> None:
         """End the file.
@@ -92,7 +126,45 @@ class PageReader:
         Raises:
             expat.ExpatError: it ends before its root element does.
         """
-        self._parser.Parse(b"", True)
+        if not self._lost:
+            self._parser.Parse(b"", True)
+
+    def _begin(self, at: int) -> None:
+        """Make a parser whose first byte lies at a place in the XML."""
+        self._base = at
+        self._parser = expat.ParserCreate(self._encoding)
+        self._parser.buffer_text = True
+        self._parser.buffer_size = 1 << 16
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.EntityDeclHandler = self._entity
+        self._parser.XmlDeclHandler = self._declaration
+
+    def _find_page(self) -> None:
+        found = self._data.find(_PAGE)
+        if found < 0:
+            self._data = self._data[-len(_PAGE) + 1 :]
+            return
+        self._data = self._data[found:]
+        self._lost = False
+        self._begin(self._fed - len(self._data) - len(ROOT))
+        self._parser.Parse(ROOT, False)
+        self._parse()
+
+    def _parse(self) -> None:
+        try:
+            self._parser.Parse(self._data, False)
+        except (expat.ExpatError, LookupError, ValueError) as error:
+            if self._broken_at < 0:
+                self._broken_at = self._position()
+            if isinstance(error, expat.ExpatError):
+                raise
+            self._encoding = None
+            raise expat.ExpatError(str(error)) from error  # of an encoding that expat does not know
+
+    def _position(self) -> int:
+        """Say where in the XML the parser is."""
+        return self._base + self._parser.CurrentByteIndex
 
     def take(self) -> list[RawPage]:
         """Return the pages that ended since the last call."""
@@ -106,14 +178,18 @@ class PageReader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._path.append(name.rpartition(":")[2])
+        self._root = self._root or self._path[0]
         if self._page is None:
             if self._path[-1] == "page":
-                self._page = RawPage(self._parser.CurrentByteIndex)
+                self._page = RawPage(self._position())
             elif self._path[-1] == "namespace":
                 self._namespace = attributes.get("key", "")
                 self._keep()
             return
         place = self._place()
+        if place == "page/page":
+            self._broken_at = self._position()  # the parser has moved on when the caller sees the error
+            raise expat.ExpatError("a page begins inside another, which has no end")
         if place in _FIELDS:
             self._keep()
         elif place == _TEXT:
@@ -135,8 +211,8 @@ class PageReader:
                     self._category.append(text)
                 self._namespace = ""
         elif place == "page":
-            page.length = self._parser.CurrentByteIndex - page.offset
-            self._offset = self._parser.CurrentByteIndex
+            self._offset = self._position()
+            page.length = self._offset - page.offset
             self._pages.append(page)
             self._page = None
         elif place == _TEXT:
@@ -170,6 +246,9 @@ class PageReader:
         if self._kept_chars * 4 > self._limit and len(text.encode("utf-8", "surrogatepass")) > self._limit:
             return None
         return text
+
+    def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
+        self._encoding = encoding
 
     def _entity(self, name: str, *_: Any) -> None:
         # dumps declare none, and declared ones can expand without bound

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from xml.parsers import expat
 
 import numpy as np
@@ -26,7 +27,7 @@ from redpajama_pipe.recipe import Source
 from redpajama_pipe.sources.record import Quarantined, Record, Split
 from redpajama_pipe.sources.remote import DEFAULT, Retry, is_http, open_remote
 from redpajama_pipe.sources.streams import Fault, MemberStream
-from redpajama_pipe.sources.wiki_pages import PageReader, RawPage
+from redpajama_pipe.sources.wiki_pages import ROOT, PageReader, RawPage
 
 # Compressed bytes of a split, at least: some minutes of work, most of it cleaning. Another value gives other parts, the
 # same documents.
@@ -41,7 +42,6 @@ _INDEX = re.compile(r"-multistream-index\d*\.txt(-p\d+p\d+)?(\.bz2)?$")
 # A stream starts on a whole byte with this and its first block's magic, or the end's when it is empty.
 _STREAM = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 _STREAM_BYTES = 10
-_ROOT = b"<mediawiki>"
 _ROOT_END = b"</mediawiki>"
 _WAY_OUT = "fetch the dump and its index again, or remove the index to read the dump in one task"
 
@@ -150,29 +150,31 @@ class _StreamXml(PageReader):
         super().__init__(limit)
         self._stream = offset
         self._tail = b""
-        self._broken = False
         if offset:  # the first stream has it
-            self.feed(_ROOT)
+            self.feed(ROOT)
 
     def pages(self, data: bytes, last: bool) -> Iterator[RawPage | Quarantined]:
-        """Yield the pages that end in more of the stream, and a row if the rest of it is lost."""
-        if self._broken:
-            return
+        """Yield the pages that end in more of the stream, and a row for what is lost up to the next page."""
         self._tail = (self._tail + data)[-2 * len(_ROOT_END) :]
-        reason = "bad_xml"
-        try:
-            self.feed(data)
-            if last:
-                reason = "truncated_xml"
-                if not self._tail.rstrip().endswith(_ROOT_END):
-                    self.feed(_ROOT_END)
-                self.close()
-        except expat.ExpatError as error:
-            self._broken = True
+        feed: Callable[[], None] | None = partial(self.feed, data)
+        while feed:
+            bad = None
+            try:
+                feed()
+                feed = None
+            except expat.ExpatError as error:
+                bad, feed = self.rest("bad_xml", str(error)), self.recover
             yield from self._placed()
-            yield replace(self.rest(reason, str(error)), offset=self._stream)
+            if bad:
+                yield replace(bad, offset=self._stream)
+        if not last:
             return
-        yield from self._placed()
+        try:
+            if not self._tail.rstrip().endswith(_ROOT_END):
+                self.feed(_ROOT_END)
+            self.close()
+        except expat.ExpatError as error:
+            yield replace(self.rest("truncated_xml", str(error)), offset=self._stream)
 
     def release(self) -> None:
         """Free the parser now; it and its handlers hold each other, and there is one for each stream."""

@@ -10,7 +10,8 @@ Source: MediaWiki docs/export-0.11.xsd; huggingface/datasets, datasets/wikipedia
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from urllib.parse import quote
 from xml.parsers import expat
 
@@ -58,8 +59,8 @@ def read_wikipedia(stream: MemberStream, split: Split, source: Source) -> Iterat
     (spaces as %20).
 
     Skipped are, by kind: `namespace`, `redirect`, `model`, `deleted`, `empty_text`. Quarantined are, by reason:
-    `too_large`, `too_complex`, `wikitext_parser`; and for the rest of a file `truncated_xml`, `bad_xml` and the faults
-    of the compression.
+    `too_large`, `too_complex`, `wikitext_parser`; `bad_xml` and the faults of the compression for what lies between
+    them and the next page that can be read; `truncated_xml` for the rest of a file.
 
     Raises:
         InputError: neither the file name nor the recipe says which Wikipedia it is.
@@ -67,21 +68,36 @@ def read_wikipedia(stream: MemberStream, split: Split, source: Source) -> Iterat
     reader = PageReader(source.max_document_bytes)
     cleaner = articles_of(split, source, reader)
     streams = _Streams(stream)
-    for block in stream.blocks():
-        try:
-            reader.feed(block)
-        except expat.ExpatError as error:
-            yield from map(cleaner.read, streams.place(reader.take()))
-            yield reader.rest("bad_xml", str(error))
-            return
-        yield from map(cleaner.read, streams.place(reader.take()))
-    if stream.fault:
+    while True:
+        for block in stream.blocks():
+            feed: Callable[[], None] | None = partial(reader.feed, block)
+            while feed:
+                bad = None
+                try:
+                    feed()
+                    feed = None
+                except expat.ExpatError as error:
+                    bad, feed = reader.rest("bad_xml", str(error)), reader.recover
+                yield from map(cleaner.read, streams.place(reader.take()))
+                if bad:
+                    yield bad
+        if not stream.fault:
+            break
         yield reader.rest(stream.fault.reason, stream.fault.detail)
-        return
+        if not stream.skip_to_member(_starts_page, back=False):
+            return
+        reader.recover()
     try:
         reader.close()
     except expat.ExpatError as error:
         yield reader.rest("truncated_xml", str(error))
+        return
+    if reader.other_root:
+        yield reader.rest("bad_xml", f"the root element is <{reader.other_root}>, not <mediawiki>: this is no dump")
+
+
+def _starts_page(text: bytes) -> bool:
+    return text.lstrip().startswith(b"<page>")
 
 
 def articles_of(split: Split, source: Source, reader: PageReader) -> Articles:

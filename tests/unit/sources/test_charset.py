@@ -89,10 +89,16 @@ def test_utf_8_cut_inside_a_character_is_still_utf_8() -> None:
 
 @pytest.mark.parametrize(
     ("text", "codec", "charset"),
-    [(RUSSIAN, "cp1251", "windows-1251"), (JAPANESE, "cp932", "shift_jis"), (JAPANESE, "euc_jp", "euc-jp")],
+    [
+        (RUSSIAN, "cp1251", "windows-1251"),
+        (JAPANESE, "cp932", "shift_jis"),
+        (JAPANESE, "euc_jp", "euc-jp"),
+        (JAPANESE, "iso2022_jp", "iso-2022-jp"),
+    ],
 )
 def test_undeclared_text_is_detected(text: str, codec: str, charset: str) -> None:
     decoded = decode(text.encode(codec) * 3)
+    assert decode(b"\x1b$ is no Japanese here: \x1b$B\x1b(B \x1b$B~~").charset == "utf-8"
     assert (decoded.text, decoded.charset, decoded.source) == (text * 3, charset, "detected")
 
 

@@ -63,6 +63,11 @@ def test_header_lines_of_every_kind_are_read() -> None:
         ("br", brotli.compress(PAGE)),
         ("zstd", zstandard.ZstdCompressor().compress(PAGE)),
         ("deflate, gzip", gzip.compress(zlib.compress(PAGE))),
+        ("gzip", gzip.compress(PAGE[:40]) + gzip.compress(b"") + gzip.compress(PAGE[40:]) + b"junk"),
+        ("zstd", zstandard.ZstdCompressor().compress(PAGE[:40]) + zstandard.ZstdCompressor().compress(PAGE[40:])),
+        ("gzip", gzip.compress(gzip.compress(PAGE))),
+        ("gzip, gzip", gzip.compress(PAGE)),
+        ("identity", gzip.compress(PAGE)),
         ("identity", PAGE),
         ("utf-8", PAGE),
     ],
@@ -77,9 +82,31 @@ def test_a_coding_that_was_never_applied_is_passed_over(coding: str) -> None:
     assert decoded(b"plain words", "Content-Encoding: gzip") == Body(b"plain words")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_what_is_neither_in_the_coding_nor_text_is_damaged(coding: str) -> None:
+    problem = decoded(b"\x01\x02\x03 \x00\xff words", f"Content-Encoding: {coding}").problem
+    assert problem == f"the body is neither {coding} nor text"
+    assert decoded(b"<html>\x01\x02 words", f"Content-Encoding: {coding}").problem is None
+    assert decoded("<p>wide".encode("utf-16"), f"Content-Encoding: {coding}").problem is None
+
+
+def test_members_of_a_body_at_any_border_of_a_read() -> None:
+    for size in range(4080, 4110, 2):
+        first = gzip.compress(bytes(range(256)) * 8 + b"x" * size, 0, mtime=0)
+        body = decoded(first + gzip.compress(b"end", mtime=0), "Content-Encoding: gzip")
+        assert body.problem is None
+        assert body.data.endswith(b"xxxend")
+
+
+def test_codings_of_the_transfer_are_removed_too() -> None:
+    encoded = gzip.compress(PAGE)
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(encoded), encoded)
+    assert decoded(body, "Transfer-Encoding: gzip, chunked") == Body(PAGE)
+
+
 def test_renamed_headers_declare_nothing() -> None:
-    body = gzip.compress(PAGE)
-    assert decoded(body, "X-Crawler-Content-Encoding: gzip", "X-Crawler-Transfer-Encoding: chunked").data == body
+    body = zlib.compress(PAGE)
+    assert decoded(body, "X-Crawler-Content-Encoding: deflate", "X-Crawler-Transfer-Encoding: chunked").data == body
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
@@ -129,6 +156,10 @@ def test_plain_body_beyond_the_limit_is_too_large() -> None:
         (b"FF\r\ncut", b"cut"),
         (b"<html>never chunked</html>", b"<html>never chunked</html>"),
         (b"4\r\nWiki\r\nnot a size\r\nrest", b"Wikinot a size\r\nrest"),
+        (b"4\r\nWikipedia\r\n0\r\n\r\n", b"Wikipedia"),
+        (b"fff\r\nWikipedia\r\n0\r\n\r\n", b"Wikipedia"),
+        (b"00000000000004\r\nWiki\r\n0\r\n\r\n", b"Wiki"),
+        (b"a number:\r\n0\r\n\r\n", b"a number:\r\n0\r\n\r\n"),
         (b"", b""),
     ],
 )
@@ -162,6 +193,13 @@ def test_chunks_are_joined_before_the_coding_is_removed() -> None:
         ("image/png", b"<html>", None),
         ("text/css", b"a {}", None),
         ("text/dns", b"words", None),
+        ("text/html, text/html; charset=x", b"words", "html"),
+        ("*/*", b"<p>", "html"),
+        ("html", b"<p>", "html"),
+        ('"text/html"', b"words", "text"),
+        ("unknown/unknown", b"\x00\x01", None),
+        ("text/html", b"%PDF-1.4", None),
+        ("text/html", gzip.compress(b"a"), None),
     ],
 )
 def test_page_type_is_declared_or_sniffed(declared: str | None, body: bytes, expected: str | None) -> None:

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_factory import documents, source, stream, tally
 
+from redpajama_pipe.sources.decoders import STEP_BYTES
 from redpajama_pipe.sources.jsonl import read_jsonl
 from redpajama_pipe.sources.record import Document, Quarantined, Record
-from redpajama_pipe.sources.streams import STEP_BYTES
 
 
 def read(data: bytes | str, **options: Any) -> list[Record]:

@@ -54,6 +54,20 @@ def test_uri_opens_the_file(corpus: Path) -> None:
     assert (split.source, split.start, split.end) == ("pile", 0, -1)
 
 
+def test_links_are_files_and_one_that_leads_nowhere_is_not_passed_over(corpus: Path) -> None:
+    (corpus / "b" / "link.jsonl").symlink_to("4.jsonl")
+    (corpus / "b" / "lost.jsonl").symlink_to("nowhere")
+    (corpus / "b" / "loop.jsonl").symlink_to(corpus / "a")
+    assert plan(f"{corpus}/b/l*.jsonl", root=str(corpus)) == ["b/link.jsonl", "b/lost.jsonl"]
+
+
+def test_name_that_is_not_unicode_is_an_error_or_excluded(corpus: Path) -> None:
+    (corpus / "a" / "bad\udcff.jsonl").write_text("{}")
+    with pytest.raises(InputError, match=r"the name of 'a/bad\\udcff\.jsonl' is not UTF-8"):
+        plan(f"{corpus}/a/*.jsonl", root=str(corpus))
+    assert plan(f"{corpus}/a/*.jsonl", root=str(corpus), exclude=("a/bad*",)) == ["a/1.jsonl"]
+
+
 def test_exclude_takes_names_and_relative_paths(corpus: Path) -> None:
     assert plan(f"{corpus}/**", root=str(corpus), exclude=("*.txt", "a/*", "odd*")) == ["b/4.jsonl"]
 

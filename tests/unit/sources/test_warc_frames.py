@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import random
 
@@ -53,10 +54,7 @@ BLOCKS = [http(b"<p>number %d" % number) for number in range(4)]
     ids=["plain", "members", "one member", "members across records", "zstd", "no end", "blank lines", "blank start"],
 )
 def test_every_way_to_store_records_gives_the_same_blocks(data: bytes) -> None:
-    if data.startswith(b"\r\n"):
-        assert blocks(data) == ["not_a_warc"]  # as a file starts, so it is
-    else:
-        assert blocks(data) == BLOCKS
+    assert blocks(data) == BLOCKS
 
 
 @pytest.mark.parametrize("data", [b"".join(RECORDS), members(*RECORDS)], ids=["plain", "members"])
@@ -146,6 +144,105 @@ def test_damaged_member_loses_only_its_own_record() -> None:
 
 def test_garbage_after_the_last_member_is_one_row() -> None:
     assert blocks(members(*RECORDS) + b"garbage") == [*BLOCKS, "corrupt_gzip"]
+
+
+COMPRESS = {
+    "gzip": lambda record: gzip.compress(record, mtime=0),
+    "bzip2": bz2.compress,
+    "zstd": lambda record: zstandard.ZstdCompressor(write_checksum=True).compress(record),
+}
+
+
+@pytest.mark.parametrize("codec", COMPRESS)
+@pytest.mark.parametrize("member", [0, 1])
+@pytest.mark.parametrize("place", [2, 3, 30, -9, -6, -1])
+def test_a_damaged_member_of_any_codec_costs_its_own_record(codec: str, member: int, place: int) -> None:
+    parts = [bytearray(COMPRESS[codec](record)) for record in RECORDS]
+    parts[member][place] ^= 0xFF
+    found = blocks(b"".join(map(bytes, parts)))
+    assert [block for block in found if isinstance(block, bytes)] == BLOCKS[:member] + BLOCKS[member + 1 :]
+    assert sum(isinstance(block, str) for block in found) == 1
+
+
+@pytest.mark.parametrize("codec", COMPRESS)
+def test_a_file_cut_anywhere_keeps_every_whole_record_and_says_what_it_lost(codec: str) -> None:
+    parts = [COMPRESS[codec](record) for record in RECORDS[:3]]
+    data = b"".join(parts)
+    ends = [sum(map(len, parts[:count])) for count in range(4)]
+    for cut_at in range(4, len(data), 3):
+        found = blocks(data[:cut_at])
+        whole = sum(end <= cut_at for end in ends[1:])
+        assert found[:whole] == BLOCKS[:whole]
+        assert found[whole:] == ([] if cut_at in ends else [f"truncated_{codec}"]), cut_at
+
+
+def test_members_that_a_damaged_one_ran_over_are_kept_once() -> None:
+    # stored blocks: the length that is hit says 65,535 bytes
+    pages = [http(b"<p>" + b"%d " % n * 2000) for n in range(20)]
+    parts = [bytearray(gzip.compress(warc(page), 0, mtime=0)) for page in pages]
+    parts[3][11:15] = b"\xff\xff\x00\x00"
+    kept = [block for block in blocks(b"".join(map(bytes, parts))) if isinstance(block, bytes)]
+    numbers = [next(n for n, page in enumerate(pages) if block.startswith(page)) for block in kept]
+    assert len(numbers) == 19
+    assert numbers == sorted(set(numbers))
+
+
+GARBAGE = [
+    b"garbage\n",
+    b"garbage",
+    b"\xef\xbb\xbf",
+    bytes(100),
+    bytes(range(256)) * 300,
+    b"WARC/7.0\r\nX: y\r\n\r\nz\r\n",
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
+@pytest.mark.parametrize("wrap", [lambda *r: b"".join(r), members, lambda first, *r: first + members(*r)])
+def test_a_file_that_does_not_start_with_a_record_is_read_from_its_first_one(garbage: bytes, wrap: object) -> None:
+    found = cut(wrap(garbage, *RECORDS))  # type: ignore[operator]
+    assert [frame.block for frame in found[1:] if isinstance(frame, Frame)] == BLOCKS
+    (row,) = [row for row in found if isinstance(row, Quarantined)]
+    assert (row.offset, row.reason) == (0, "not_a_warc")
+    assert row.detail.endswith("; reading goes on at the next record")
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_file_whose_first_bytes_are_hit_loses_one_member(at: int) -> None:
+    data = bytearray(members(*RECORDS))
+    data[at] ^= 0xFF
+    assert blocks(bytes(data)) == ["not_a_warc", *BLOCKS[1:]]
+
+
+@pytest.mark.parametrize("garbage", [*GARBAGE, b"\n\nXARC/1.0"], ids=range(len(GARBAGE) + 1))
+def test_what_follows_a_sound_record_is_not_taken_into_it(garbage: bytes) -> None:
+    assert blocks(RECORDS[0] + garbage + RECORDS[1] + RECORDS[2]) == [BLOCKS[0], "bad_warc_header", *BLOCKS[1:3]]
+
+
+def test_a_version_line_that_is_hit_costs_its_own_record() -> None:
+    hit = RECORDS[1].replace(b"WARC/1.0", b"WBRC/1.0")
+    assert blocks(RECORDS[0] + hit + RECORDS[2]) == [BLOCKS[0], "bad_warc_header", BLOCKS[2]]
+
+
+def test_records_without_anything_between_them_and_a_wrong_length() -> None:
+    data = RECORDS[0].removesuffix(b"\r\n\r\n") + warc(BLOCKS[1], length=7).removesuffix(b"\r\n\r\n") + RECORDS[2]
+    assert blocks(data) == BLOCKS[:3]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_zstd_with_the_dictionary_that_the_file_begins_with(compressed: bool) -> None:
+    samples = [warc(http(b"<p>sample number %d of a few words" % n)) for n in range(200)]
+    dictionary = zstandard.train_dictionary(2000, samples)
+    raw = dictionary.as_bytes()
+    frame = zstandard.ZstdCompressor().compress(raw) if compressed else raw
+    data = b"\x5d\x2a\x4d\x18" + len(frame).to_bytes(4, "little") + frame
+    start = len(data)
+    data += b"".join(zstandard.ZstdCompressor(dict_data=dictionary).compress(record) for record in RECORDS)
+    found = cut(data)
+    assert [frame.block for frame in found if isinstance(frame, Frame)] == BLOCKS
+    assert isinstance(found[0], Frame)
+    assert found[0].offset == start
+    assert blocks(b"\x5d\x2a\x4d\x18\x04\x00\x00\x00none" + data[start:])[0] == "corrupt_zstd"
 
 
 def test_large_block_is_passed_over() -> None:

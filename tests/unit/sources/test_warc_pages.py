@@ -113,6 +113,12 @@ def test_target_uris(uri: str, expected: str) -> None:
     assert document.url == expected
 
 
+@pytest.mark.parametrize("uri", [None, "", "HTTP://EXAMPLE.ORG/", "//example.org/"])
+def test_a_response_is_http_by_its_type_where_its_address_does_not_say(uri: str | None) -> None:
+    (document,) = documents(rows(warc(http(), WARC_Target_URI=uri)))  # type: ignore[arg-type]
+    assert (document.text, document.url) == ("Some words of a page that is long enough.", uri or None)
+
+
 def test_date_that_is_none_is_kept_as_it_was() -> None:
     (document,) = documents(rows(warc(http(), WARC_Date="2008-10-294T05:21:46-0700")))
     assert document.timestamp is None

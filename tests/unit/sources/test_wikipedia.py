@@ -156,9 +156,64 @@ def test_missing_end_of_the_root_is_a_row_too() -> None:
     assert tally(read("")) == {"!truncated_xml": 1}
 
 
-def test_broken_xml_gives_what_precedes_and_one_row() -> None:
-    found = read(HEAD + page() + page("x", page_id=13).replace("</title>", "</titel>") + page(page_id=14) + TAIL)
-    assert tally(found) == {"document": 1, "!bad_xml": 1}
+@pytest.mark.parametrize(
+    ("whole", "broken"),
+    [
+        ("</title>", "</titel>"),
+        ("two", "\x01"),
+        ("two", "&nbsp;"),
+        ("two", "&#xD800;"),
+        ("two", "<b>"),
+        ("two", "a < b & c"),
+        ("two", "\udcff"),
+        ("</revision>\n  </page>", "</revision>"),
+        ("  </page>", ""),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 7, 1 << 16])
+def test_broken_xml_costs_its_own_page(whole: str, broken: str, step: int) -> None:
+    pages = [page(word, page_id=12 + place) for place, word in enumerate(["one", "two", "three", "four"])]
+    pages[1] = pages[1].replace(whole, broken)
+    reader = stream((HEAD + "".join(pages) + TAIL).encode("utf-8", "surrogateescape"))
+    data = b"".join(reader.blocks())
+    reader.blocks = lambda: (data[at : at + step] for at in range(0, len(data), step))  # type: ignore[method-assign]
+    name = "dewiki-20240101-pages-articles.xml"
+    found = list(read_wikipedia(reader, Split("s", name, name), source("wikipedia")))
+    assert [(kept.record_id, kept.text) for kept in documents(found)] == [
+        ("12", "one"),
+        ("14", "three"),
+        ("15", "four"),
+    ]
+    (row,) = (row for row in found if isinstance(row, Quarantined))
+    assert (row.record_id, row.reason) == ("13" if whole != "</title>" else "", "bad_xml")
+    for kept in documents(found):
+        assert data[kept.offset :].startswith(b"<page>")
+        assert data[kept.offset + kept.length :].lstrip().startswith(b"</page>")
+
+
+def test_two_dumps_in_one_file_are_both_read() -> None:
+    found = read(2 * (HEAD + page() + TAIL))
+    assert tally(found) == {"document": 2, "!bad_xml": 1}
+    assert len({document.record_id for document in documents(found)}) == 2
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "gbk"])
+def test_encoding_that_the_parser_does_not_know_is_a_row(encoding: str) -> None:
+    found = read(f"<?xml version='1.0' encoding='{encoding}'?>" + HEAD + page("one") + page("two", page_id=13) + TAIL)
+    assert tally(found) == {"document": 2, "!bad_xml": 1}
+
+
+def test_xml_that_is_no_dump_is_a_row() -> None:
+    assert tally(read("<html><body/></html>")) == {"!bad_xml": 1}
+
+
+def test_damaged_stream_without_an_index_costs_its_own_pages() -> None:
+    streams = [bz2.compress(text.encode()) for text in (HEAD, page("one"), page("two", page_id=13), page("x") + TAIL)]
+    damaged = bytearray(streams[2])
+    damaged[len(damaged) // 2] ^= 0xFF
+    found = read(b"".join([*streams[:2], bytes(damaged), streams[3]]))
+    assert tally(found) == {"document": 2, "!corrupt_bzip2": 1}
+    assert [document.text for document in documents(found)] == ["one", "x"]
 
 
 def test_clipped_bzip2_gives_what_precedes_and_one_row() -> None:
@@ -168,7 +223,8 @@ def test_clipped_bzip2_gives_what_precedes_and_one_row() -> None:
 
 def test_declared_entities_are_refused() -> None:
     bomb = '<!DOCTYPE m [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>' + HEAD + page() + TAIL
-    assert tally(read(bomb)) == {"!bad_xml": 1}
+    assert tally(read(bomb)) == {"!bad_xml": 1, "document": 1}  # which knows nothing of them
+    assert tally(read(bomb.replace("words", "&b;"))) == {"!bad_xml": 2}
 
 
 def test_repeated_and_missing_page_ids_get_the_offset() -> None:
