@@ -16,6 +16,7 @@ from typing import Any
 from redpajama_pipe.errors import InputError
 from redpajama_pipe.recipe import EvaluationSet, Source
 from redpajama_pipe.sources.plan import plan_splits
+from redpajama_pipe.sources.sanitise import clean
 from redpajama_pipe.sources.streams import open_stream
 
 _COMPRESSED = (".gz", ".zst", ".bz2")
@@ -59,7 +60,7 @@ def read_set(chosen: EvaluationSet) -> Examples:
             parts = [part for field in chosen.fields for part in _strings(_field(record, field, at), at, field)]
             text = "\n".join(parts if chosen.fields else _every_string(record))
             name = _field(record, chosen.id_field, at) if chosen.id_field else len(found)
-            found.append(Example(str(name), text))
+            found.append(Example(clean(str(name)), clean(text)))
     if not any(example.text for example in found):
         raise InputError(f"{where}: no text in {len(found)} examples; see its paths and fields")
     return Examples(chosen.name, found, digest.hexdigest())
@@ -95,13 +96,20 @@ def _records(uri: str, data: bytes) -> Iterator[tuple[int, Any]]:
             tree = json.loads(text)
             yield from enumerate(tree if isinstance(tree, list) else [tree])
         elif kind in (".csv", ".tsv"):
-            rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="," if kind == ".csv" else "\t")
-            yield from enumerate(rows)
+            yield from enumerate(_rows(text, "," if kind == ".csv" else "\t"))
         else:
             lines = [line for line in text.split("\n") if line.strip()]
             yield from enumerate(json.loads(line) if kind == ".jsonl" else line for line in lines)
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{uri} is no valid {kind[1:]}: {error}") from error
+
+
+def _rows(text: str, delimiter: str) -> list[dict[str, Any]]:
+    limit = csv.field_size_limit(len(text) + 1)  # of the process: 128 KiB, less than some passages have
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _field(record: Any, field: str, at: str) -> Any:
@@ -109,7 +117,7 @@ def _field(record: Any, field: str, at: str) -> Any:
     value = record
     for step in field.split("."):
         if not isinstance(value, Mapping) or step not in value:
-            known = ", ".join(record) if isinstance(record, Mapping) else "none"
+            known = ", ".join(map(str, record)) if isinstance(record, Mapping) else "none"
             raise InputError(f"{at} has no field {field!r}; it has: {known}")
         value = value[step]
     return value

@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import functions as F
 
 from redpajama_pipe import schema
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.rules.ruleset import Cut, Rule, RuleSet, columns_of, nearest
+from redpajama_pipe.rules.ruleset import Cut, Rule, RuleSet, columns_of, nearest, words_of
 from redpajama_pipe.session import unlogged
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 STAGE = "filter"
+# What Spark calls deterministic, and is so within one query.
+CLOCK = {"current_date", "current_time", "current_timestamp", "curdate", "localtimestamp", "now"}
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,17 @@ def compile_cuts(sets: Sequence[RuleSet], documents: DataFrame) -> list[Compiled
 
 
 def check_predicate(documents: DataFrame, predicate: str, where: str) -> None:
-    """Raise RecipeError where a predicate is no boolean SQL over the documents' columns."""
+    """Raise RecipeError where a predicate is no boolean SQL over the columns of one document and of nothing else.
+
+    Chance, the clock, a row's place and other rows are refused: an answer must be the same in every run.
+    """
     try:
         with unlogged():
             kind = documents.select(F.expr(predicate).alias("keep")).schema["keep"].dataType.simpleString()
+            # aggregates, windows and generators may stand in a list of columns, not in a condition
+            plan: Any = (
+                documents.where(F.expr(predicate))._jdf.queryExecution().analyzed() if kind == "boolean" else None
+            )
     except ParseException as error:
         raise RecipeError(f"{where} is not valid SQL: {_first_line(error)}") from None
     except AnalysisException as error:
@@ -108,6 +117,13 @@ def check_predicate(documents: DataFrame, predicate: str, where: str) -> None:
         raise RecipeError(f"{where}: {_first_line(error)}") from None
     if kind != "boolean":
         raise RecipeError(f"{where} is of type {kind}; a rule must be true or false")
+    clock = CLOCK & (words_of(predicate) - set(map(str.lower, documents.columns)))
+    if clock or not plan.deterministic():
+        raise RecipeError(
+            f"{where}: its answer may differ from run to run; a rule may look at a document's columns only"
+        )
+    if not plan.subqueries().isEmpty():
+        raise RecipeError(f"{where} has a query in it; a rule may look at a document's columns only")
 
 
 def decide(documents: DataFrame, rules: Sequence[CompiledRule], cuts: Sequence[CompiledCut] = ()) -> DataFrame:

@@ -97,31 +97,35 @@ def _load(name: str, above: tuple[str, ...]) -> RuleSet:
     _only_known(tree, [f.name for f in fields(RuleSet)], f"filters entry {name!r}")
     if name in above:
         raise RecipeError(f"filters entry {name!r} includes itself: {' > '.join([*above, name])}")
-    included = [_load(str(other), (*above, name)) for other in tree.get("include") or ()]
+    here = f"filters entry {name!r}"
+    _only_texts({"name": tree.get("name")}, here)
+    includes = _list(tree.get("include"), f"{here}: include")
+    included = [_load(str(other), (*above, name)) for other in includes]
     rules: list[Rule] = [rule for other in included for rule in other.rules]
-    for index, entry in enumerate(tree.get("rules") or ()):
-        where = f"filters entry {name!r}, rule {entry.get('name', index)!r}"
+    for index, entry in enumerate(_mappings(tree.get("rules"), f"{here}: rules")):
+        where = f"{here}, rule {entry.get('name', index)!r}"
         _only_known(entry, [f.name for f in fields(Rule)], where)
         for key in ("name", "keep", "on_null"):
             if key not in entry:
                 raise RecipeError(f"{where}: missing key {key!r}")
         if entry["on_null"] not in ("keep", "drop"):
             raise RecipeError(f"{where}: on_null is {entry['on_null']!r}; it must be keep or drop")
-        if any(rule.name == entry["name"] for rule in rules):
+        _only_texts(entry, where)
+        if any(rule.name == str(entry["name"]) for rule in rules):
             raise RecipeError(f"{where}: there are two rules of this name")
         rules.append(Rule(**{key: cast(Any, str(value).strip()) for key, value in entry.items()}))
     cuts = tuple(cut for other in included for cut in other.cuts)
-    cuts += _cuts(tree.get("cuts") or (), f"filters entry {name!r}")
+    cuts += _cuts(_mappings(tree.get("cuts"), f"{here}: cuts"), here)
     if not rules and not cuts:
-        raise RecipeError(f"filters entry {name!r} has no rules")
+        raise RecipeError(f"{here} has no rules")
     return RuleSet(
         name=str(tree["name"]),
         title=str(tree.get("title", "")),
         source=str(tree.get("source", "")),
         rules=tuple(rules),
-        cases=tuple(tree.get("cases") or ()),
+        cases=tuple(_mappings(tree.get("cases"), f"{here}: cases")),
         cuts=cuts,
-        include=tuple(map(str, tree.get("include") or ())),
+        include=tuple(map(str, includes)),
     )
 
 
@@ -135,7 +139,8 @@ def _cuts(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Cut, ...]:
                 raise RecipeError(f"{here}: missing key {key!r}")
         if not isinstance(entry.get("rules", []), list):
             raise RecipeError(f"{here}: rules is {entry['rules']!r}; it must be a list")
-        if any(cut.name == entry["name"] for cut in cuts):
+        _only_texts({key: value for key, value in entry.items() if key != "rules"}, here)
+        if any(cut.name == str(entry["name"]) for cut in cuts):
             raise RecipeError(f"{here}: there are two cuts of this name")
         texts = {key: str(value).strip() for key, value in entry.items() if key != "rules"}
         cuts.append(Cut(**texts, rules=tuple(map(str, entry.get("rules", [])))))
@@ -143,16 +148,45 @@ def _cuts(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Cut, ...]:
 
 
 def columns_of(predicate: str, known: Sequence[str]) -> list[str]:
-    """Name the columns a predicate reads, in the order of `known`; quoted text in it does not count."""
-    bare = re.sub(r"'(?:[^']|'')*'", " ", predicate)
-    words = set(re.findall(r"[A-Za-z_]\w*", bare))
-    return [column for column in known if column in words]
+    """Name the columns a predicate reads, in any case as in SQL, in the order of `known`."""
+    words = words_of(predicate)
+    return [column for column in known if column.lower() in words]
+
+
+def words_of(predicate: str) -> set[str]:
+    """Return the names in a predicate, in lower case; quoted text in it does not count."""
+    bare = re.sub(r"'(?:[^'\\]|\\.|'')*'", " ", predicate, flags=re.DOTALL)
+    return set(re.findall(r"[a-z_]\w*", bare.lower()))
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """Say which known names are like this one, as the end of an error message."""
     near = get_close_matches(name, known, 3, cutoff=0.5)
     return f"; nearest: {', '.join(near)}" if near else f"; there are: {', '.join(known)}"
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    """Return what should be a list, [] for nothing at all."""
+    if value is not None and not isinstance(value, list):
+        raise RecipeError(f"{where} is {value!r}; it must be a list")
+    return value or []
+
+
+def _mappings(value: Any, where: str) -> list[Mapping[str, Any]]:
+    entries = _list(value, where)
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, Mapping):
+            raise RecipeError(f"{where}, entry {index} is {entry!r}; it must be a mapping, such as {{name: ...}}")
+    return entries
+
+
+def _only_texts(entry: Mapping[str, Any], where: str) -> None:
+    """Refuse values that are no text, number or boolean, and names and predicates that are empty."""
+    for key, value in entry.items():
+        if value is None or isinstance(value, (list, Mapping)):
+            raise RecipeError(f"{where}: {key} is {value!r}; it must be text")
+        if key in ("name", "keep", "spans", "when") and not str(value).strip():
+            raise RecipeError(f"{where}: {key} is empty")
 
 
 def _only_known(tree: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -79,3 +79,16 @@ def test_a_missing_file_is_said_of_the_set(tmp_path: Path) -> None:
         InputError, match=r"^decontaminate\.sets\.s: no file matches .*correct decontaminate\.sets\.s\.paths"
     ):
         read_set(EvaluationSet("s", (str(tmp_path / "none.jsonl"),)))
+
+
+def test_hostile_examples_are_read_or_named(tmp_path: Path) -> None:
+    # a lone surrogate and a NUL, which no stored text holds
+    assert texts(tmp_path, "a.jsonl", b'{"q":"a\\ud800b\\u0000","id":"\\udfff"}\n', "q", id_field="id") == [
+        ("\ufffd", "a\ufffdb")
+    ]
+    long = "words " * 30_000
+    assert texts(tmp_path, "a.csv", f"passage\n{long}\n".encode()) == [("0", long)]
+    with pytest.raises(InputError, match="example 0 has no field 'c'; it has: a, b, None"):
+        texts(tmp_path, "b.csv", b"a,b\n1,2,3\n", "c")
+    with pytest.raises(InputError, match=r"deep\.jsonl is no valid jsonl: maximum recursion depth"):
+        texts(tmp_path, "deep.jsonl", b"[" * 100_000 + b"]" * 100_000)

@@ -1,0 +1,56 @@
+"""What a rule's predicate may be: boolean SQL over one document's columns, whose answer is the same in every run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.rules.compile import compile_rules, decide
+from redpajama_pipe.rules.ruleset import Rule, RuleSet
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@pytest.fixture(scope="module")
+def documents(spark: SparkSession) -> DataFrame:
+    columns = "doc_id binary, source string, language string, word_count bigint, now int"
+    return spark.createDataFrame([(b"a", "web", "en", 10, 1), (b"b", "web", "en", None, 1)], columns)
+
+
+def one_rule(predicate: str) -> list[RuleSet]:
+    return [RuleSet("s", "", "", (Rule("r", predicate, "drop"),))]
+
+
+@pytest.mark.parametrize(
+    ("predicate", "message"),
+    [
+        ("rand(7) > 0.5", "may differ from run to run"),
+        ("spark_partition_id() = 0", "may differ from run to run"),
+        ("monotonically_increasing_id() % 2 = 0", "may differ from run to run"),
+        ("current_date() > '2020-01-01'", "may differ from run to run"),
+        ("sum(word_count) > 3", "INVALID_WHERE_CONDITION"),
+        ("max(word_count) over () > 3", "WINDOW_FUNCTION_NOT_ALLOWED"),
+        ("explode(array(true))", "generator is not supported"),
+        ("exists(select 1)", "has a query in it"),
+        ("word_count in (select 1)", "has a query in it"),
+        ("word_count > 1; drop table x", "is not valid SQL"),
+        ("word_count", "is of type bigint"),
+    ],
+)
+def test_predicate_that_looks_beyond_the_document_is_refused(
+    documents: DataFrame, predicate: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        compile_rules(one_rule(predicate), documents)
+
+
+def test_evidence_holds_the_columns_in_whatever_case_they_are_written(documents: DataFrame) -> None:
+    rules = compile_rules(one_rule(r"WORD_COUNT > 100 and 'it\'s now()' is not null and now = 1"), documents)
+    rows = decide(documents, rules).collect()
+    assert sorted((bytes(row["doc_id"]), row["evidence"]) for row in rows) == [
+        (b"a", '{"word_count":10,"now":1}'),
+        (b"b", '{"word_count":null,"now":1}'),
+    ]
