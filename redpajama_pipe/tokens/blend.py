@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe import schema, storage
@@ -74,33 +73,14 @@ def blending_indices(weights: Sequence[float], samples: int, mode: Mode) -> tupl
     Returns:
         dataset_index (samples,) and dataset_sample_index (samples,): which of its own turns the data set gives.
     """
+    from redpajama_pipe.tokens.index_kernels import choose_data_sets
+
     shares = np.array(weights, np.float64)
     shares /= np.sum(shares)
     dataset_index: NDArray[Any] = np.zeros(samples, np.int16 if mode == "megatron" else np.uint8)
     dataset_sample_index = np.zeros(samples, np.int64)
-    _blend(shares, np.zeros(len(shares), np.int64), dataset_index, dataset_sample_index)
+    choose_data_sets(shares, np.zeros(len(shares), np.int64), dataset_index, dataset_sample_index)
     return dataset_index, dataset_sample_index
-
-
-@njit(cache=True, nogil=True)
-def _blend(
-    weights: NDArray[np.float64],
-    taken: NDArray[np.int64],
-    dataset_index: NDArray[Any],
-    dataset_sample_index: NDArray[np.int64],
-) -> None:
-    for turn in range(len(dataset_index)):
-        turns = max(np.float64(turn), 1.0)
-        chosen = 0
-        most = weights[0] * turns - np.float64(taken[0])
-        for dataset in range(1, len(weights)):
-            lag = weights[dataset] * turns - np.float64(taken[dataset])
-            if lag > most:
-                most = lag
-                chosen = dataset
-        dataset_index[turn] = chosen
-        dataset_sample_index[turn] = taken[chosen]
-        taken[chosen] += 1
 
 
 def label_documents(tokens: str, shards: Sequence[str], names: Sequence[str]) -> NDArray[np.uint8]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from redpajama_pipe.tokens import spm_model
@@ -64,6 +63,8 @@ class ChunkedTexts:
 
     def encode_batch(self, texts: pa.Array) -> tuple[Ids, Offsets]:
         """Encode documents, each alone; as `Encoder.encode_batch`."""
+        import pyarrow.compute as pc  # a tenth of a second: not for those who only decode
+
         sizes = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
         long = np.flatnonzero(sizes > self._chunk_bytes)
         if not len(long) or texts.null_count:

@@ -29,10 +29,11 @@ from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
 from redpajama_pipe.tokens.indexed import ShardedDataset
-from redpajama_pipe.tokens.loader import SequenceReader, open_run, schedule_folders
 from redpajama_pipe.tokens.lookup import Lookup, find_document, invert_part
 from redpajama_pipe.tokens.order import Order, count_exposure
-from redpajama_pipe.tokens.packing import PackedSchedule, count_packed_readings, list_packed_readings
+from redpajama_pipe.tokens.packing import PackedSchedule
+from redpajama_pipe.tokens.packing_kernels import count_packed_readings, list_packed_readings
+from redpajama_pipe.tokens.reader import SequenceReader, open_run, schedule_folders
 
 By = Literal["source", "language", "subset"]
 

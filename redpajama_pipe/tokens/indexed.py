@@ -231,9 +231,30 @@ class IndexedDataset:
         if offset < 0 or count < 0 or offset + count > size:
             raise IndexError(f"tokens {offset} to {offset + count} of sequence {sequence}, which has {size}")
         at = int(self._offsets[sequence]) + offset * self.dtype.itemsize
+        return self._read(at, count)
+
+    def _read(self, at: int, count: int) -> NDArray[Any]:
         if isinstance(self._data, RemoteBytes):
             return np.frombuffer(self._data.read([(at, at + count * self.dtype.itemsize)])[0], self.dtype)
         return np.frombuffer(self._data, self.dtype, count, at)
+
+    def blocks(self, most: int, sequences: NDArray[Any] | None = None) -> Iterator[NDArray[Any]]:
+        """Yield the ids of sequences back to back, at most so many at a time; those that lie together are one read.
+
+        Args:
+            most: ids at a time; a long sequence comes in pieces.
+            sequences: their numbers; None: all of them, in order.
+        """
+        sizes, starts = self.sizes, self._offsets
+        if sequences is not None:
+            sizes, starts = sizes[sequences], starts[sequences]
+        ends = starts + sizes.astype(np.int64) * self.dtype.itemsize
+        first = np.flatnonzero(np.append(len(starts) > 0, starts[1:] != ends[:-1]))
+        last = np.append(first[1:], len(starts))[: len(first)] - 1
+        step = most * self.dtype.itemsize
+        for begin, end in zip(starts[first].tolist(), ends[last].tolist(), strict=True):
+            for at in range(begin, end, step):
+                yield self._read(at, min(step, end - at) // self.dtype.itemsize)
 
     def remote_range(self, sequence: int, offset: int, length: int) -> tuple[RemoteBytes, int, int]:
         """Return the file and the bytes of it that `get` reads, of a shard that is not mapped."""
@@ -309,6 +330,15 @@ class ShardedDataset:
         """Return ids as `IndexedDataset.get` does."""
         shard, inside = self.locate(sequence)
         return self.shards[shard].get(inside, offset, length)
+
+    def blocks(self, most: int, sequences: NDArray[Any] | None = None) -> Iterator[NDArray[Any]]:
+        """Yield ids as `IndexedDataset.blocks` does; `sequences` ascend."""
+        for shard, first, end in zip(self.shards, self.starts[:-1], self.starts[1:], strict=True):
+            own = None
+            if sequences is not None:
+                begin, stop = np.searchsorted(sequences, (first, end))
+                own = sequences[begin:stop] - first
+            yield from shard.blocks(most, own)
 
     def __getitem__(self, sequence: int) -> NDArray[Any]:
         return self.get(sequence)

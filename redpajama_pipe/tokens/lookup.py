@@ -13,16 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe import schema, storage
 from redpajama_pipe.errors import InputError, ManifestError
 from redpajama_pipe.storage import File
-from redpajama_pipe.tokens.loader import SequenceReader
 from redpajama_pipe.tokens.order import Order, Part
 from redpajama_pipe.tokens.packing import PackedSchedule
+from redpajama_pipe.tokens.reader import SequenceReader
 from redpajama_pipe.tokens.schedule import Schedule, index_names, load_array, write_array
 
 
@@ -60,7 +58,11 @@ class Visit(NamedTuple):
 
 
 class Lookup:
-    """Finds when training reads some documents."""
+    """Finds when training reads some documents.
+
+    Attributes:
+        scans: no inverse arrays: each call of `visits` goes through the whole schedule.
+    """
 
     def __init__(self, reader: SequenceReader) -> None:
         """Map the inverse arrays where they are."""
@@ -71,12 +73,13 @@ class Lookup:
             paths = [storage.join(reader.schedule, name) for name in names]
             found = bool(paths) and all(map(storage.exists, paths))
             self._maps.append([load_array(path) for path in paths] if found else None)
+        self.scans = None in self._maps
 
     def visits(self, documents: Sequence[int]) -> dict[int, list[Visit]]:
         """Return all that training reads of some documents, in the order of the turns.
 
         Args:
-            documents: numbers over all shards, as in `loader.Piece`.
+            documents: numbers over all shards, as in `reader.Piece`.
 
         Raises:
             ManifestError: the inverse arrays belong to another schedule.
@@ -181,29 +184,12 @@ _STALE = "the inverse arrays in {} belong to another schedule; run schedule agai
 
 def _find(values: NDArray[Any], wanted: Sequence[int], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find all places of some values: which of `wanted` (sorted, distinct), and where, ascending; at most `most`."""
+    from redpajama_pipe.tokens.index_kernels import scan
+
     which, places = np.zeros((2, most), np.int64)
     targets = np.array(wanted, np.int64)
-    count = _scan(values, targets, np.bincount(targets & 0xFFFF, minlength=1 << 16) > 0, which, places)
+    count = scan(values, targets, np.bincount(targets & 0xFFFF, minlength=1 << 16) > 0, which, places)
     return which[:count], places[:count]
-
-
-@njit(cache=True, nogil=True)
-def _scan(
-    values: NDArray[Any],
-    wanted: NDArray[np.int64],
-    low_bits: NDArray[np.bool_],  # of the wanted ones: 64 KiB, which stay in the cache
-    which: NDArray[np.int64],
-    places: NDArray[np.int64],
-) -> int:
-    count = 0
-    for at in range(len(values)):
-        if low_bits[values[at] & 0xFFFF]:
-            found = np.searchsorted(wanted, np.int64(values[at]))
-            if found < len(wanted) and wanted[found] == values[at]:
-                which[count] = found
-                places[count] = at
-                count += 1
-    return count
 
 
 def find_document(reader: SequenceReader, doc_id: str | bytes) -> int:
@@ -216,6 +202,8 @@ def find_document(reader: SequenceReader, doc_id: str | bytes) -> int:
     Raises:
         InputError: the run has no tokens of such a document.
     """
+    import pyarrow.compute as pc
+
     shown = doc_id if isinstance(doc_id, str) else doc_id.hex()
     try:
         wanted = pa.scalar(bytes.fromhex(shown), pa.binary())
@@ -232,24 +220,12 @@ def find_document(reader: SequenceReader, doc_id: str | bytes) -> int:
     raise InputError(f"{reader.tokens} has no tokens of a document {shown}: it was dropped, is empty, or never was")
 
 
-@njit(cache=True, nogil=True)
-def _invert(values: NDArray[Any], inverse: NDArray[Any]) -> None:
-    for at in range(len(values)):
-        inverse[values[at]] = at
-
-
-@njit(cache=True, nogil=True)
-def _invert_repeated(values: NDArray[Any], filled: NDArray[np.int32], inverse: NDArray[Any]) -> None:
-    for at in range(len(values)):
-        value = values[at]
-        inverse[value, filled[value]] = at
-        filled[value] += 1
-
-
 def invert_turns(shuffle_idx: NDArray[Any]) -> NDArray[Any]:
     """Return the turn at which each sequence is read."""
+    from redpajama_pipe.tokens.index_kernels import invert
+
     turns = np.empty_like(shuffle_idx, subok=False)
-    _invert(shuffle_idx, turns)
+    invert(shuffle_idx, turns)
     return turns
 
 
@@ -266,7 +242,9 @@ def invert_part(order: Order, number: int) -> NDArray[Any]:
 
 def invert_documents(index: Schedule) -> NDArray[Any]:
     """Return (documents, epochs) the positions of each document in doc_idx, ascending."""
+    from redpajama_pipe.tokens.index_kernels import invert_repeated
+
     dtype = np.int32 if len(index.doc_idx) <= np.iinfo(np.int32).max else np.int64
     positions = np.empty((index.documents, index.epochs), dtype)
-    _invert_repeated(index.doc_idx, np.zeros(index.documents, np.int32), positions)
+    invert_repeated(index.doc_idx, np.zeros(index.documents, np.int32), positions)
     return positions

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ from redpajama_pipe.tokens.packing import (
     packed_exposure,
     write_packed,
 )
-from redpajama_pipe.tokens.reading_counts import Exposure, exposure
 from redpajama_pipe.tokens.schedule import (
     Mode,
     Plan,
@@ -45,6 +44,9 @@ from redpajama_pipe.tokens.schedule import (
     write_description,
     write_index,
 )
+
+if TYPE_CHECKING:
+    from redpajama_pipe.tokens.reading_counts import Exposure
 
 T = TypeVar("T", bound=np.generic)
 BLENDED = ("dataset_index", "dataset_sample_index")
@@ -246,6 +248,8 @@ def count_exposure(order: Order, sizes: NDArray[np.int32], turns: int) -> Exposu
     Raises:
         IndexError: the order has fewer turns.
     """
+    from redpajama_pipe.tokens.reading_counts import Exposure
+
     if not 0 <= turns <= len(order):
         raise IndexError(f"{turns} turns of a schedule of {len(order)}")
     if len(order.parts) == 1 and len(sizes) == order.parts[0].schedule.documents:
@@ -262,6 +266,8 @@ def count_exposure(order: Order, sizes: NDArray[np.int32], turns: int) -> Exposu
 def _expose(schedule: Schedule | PackedSchedule, sizes: NDArray[np.int32], turns: int) -> Exposure:
     if isinstance(schedule, PackedSchedule):
         return packed_exposure(schedule, sizes, turns)
+    from redpajama_pipe.tokens.reading_counts import exposure
+
     return exposure(schedule, sizes, turns)
 
 

@@ -18,16 +18,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError, RecipeError
 from redpajama_pipe.storage import File
-from redpajama_pipe.tokens.shuffle import LegacyShuffler
+
+if TYPE_CHECKING:
+    from redpajama_pipe.tokens.shuffle import LegacyShuffler
 
 Mode = Literal["joint_shuffle", "megatron", "sequential_epochs"]
 PARTS = ("doc_idx", "sample_idx", "shuffle_idx")
@@ -167,6 +168,9 @@ def build_index(
     Raises:
         InputError: there are too few tokens for one sequence, or more documents than int32 counts.
     """
+    from redpajama_pipe.tokens.index_kernels import fill_sample_idx
+    from redpajama_pipe.tokens.shuffle import LegacyShuffler
+
     tokens = int(sizes.sum(dtype=np.int64))
     if tokens <= seq_len or num_samples < 1:
         raise InputError(f"{tokens} tokens do not make {num_samples} sequences of {seq_len}")
@@ -175,18 +179,24 @@ def build_index(
     epochs = count_epochs(tokens, seq_len, num_samples)
     sequences = (epochs * tokens - 1) // seq_len
     border = ((epochs - 1) * tokens - 1) // seq_len  # whole sequences before the last epoch
-    used, whole = num_samples - border, (tokens - 1) // seq_len
-    separate = mode == "sequential_epochs" or (mode == "megatron" and used < int(separate_below * whole))
-    separate = separate and epochs > 1
+    separate = separates_last_epoch(mode, tokens, seq_len, num_samples, separate_below)
     generator = LegacyShuffler(seed)  # one for all: each shuffle goes on where the last one stopped
     doc_idx = np.empty(epochs * len(sizes), np.int32)
     doc_idx.reshape(epochs, -1)[:] = np.arange(len(sizes), dtype=np.int32)
     _shuffle(generator, doc_idx, (epochs - 1) * len(sizes) if separate else 0)
     sample_idx = np.zeros((sequences + 1, 2), _sample_dtype(sequences, len(doc_idx), mode))
-    _fill_sample_idx(sizes, doc_idx, seq_len, sample_idx, np.empty(BLOCK, np.int32))
+    fill_sample_idx(sizes, doc_idx, seq_len, sample_idx, np.empty(BLOCK, np.int32))
     shuffle_idx = np.arange(sequences, dtype=_shuffle_dtype(sequences))
     _shuffle(generator, shuffle_idx, border if separate else 0)
     return Schedule(doc_idx, sample_idx, shuffle_idx, seq_len, num_samples, seed, mode, epochs, separate)
+
+
+def separates_last_epoch(mode: Mode, tokens: int, seq_len: int, num_samples: int, separate_below: float = 0.8) -> bool:
+    """Say whether the last epoch is shuffled by itself; arguments as `build_index` has them."""
+    epochs = count_epochs(tokens, seq_len, num_samples)
+    used = num_samples - ((epochs - 1) * tokens - 1) // seq_len
+    little = used < int(separate_below * ((tokens - 1) // seq_len))
+    return epochs > 1 and (mode == "sequential_epochs" or (mode == "megatron" and little))
 
 
 def _shuffle(generator: LegacyShuffler, items: NDArray[Any], border: int) -> None:
@@ -208,37 +218,6 @@ def _sample_dtype(sequences: int, positions: int, mode: Mode) -> np.dtype[Any]:
 
 def _shuffle_dtype(sequences: int) -> np.dtype[Any]:
     return np.dtype("<u4") if sequences < np.iinfo(np.uint32).max - 1 else np.dtype("<i8")
-
-
-@njit(cache=True, nogil=True)
-def _fill_sample_idx(
-    sizes: NDArray[np.int32],
-    doc_idx: NDArray[np.int32],
-    seq_len: int,
-    sample_idx: NDArray[Any],
-    lengths: NDArray[np.int32],
-) -> None:
-    # lengths: those of a block of positions, read ahead: the memory serves many random reads at a time
-    position = first = end = 0
-    offset = 0
-    for row in range(1, len(sample_idx)):
-        # seq_len + 1 ids are taken, and the last one is given back: the next sequence begins with it.
-        need = seq_len + 1
-        while need > 0:
-            if position == end:
-                first, end = end, min(end + len(lengths), len(doc_idx))
-                for at in range(first, end):
-                    lengths[at - first] = sizes[doc_idx[at]]
-            left = lengths[position - first] - offset
-            if left >= need:
-                offset += need - 1
-                need = 0
-            else:
-                need -= left
-                position += 1
-                offset = 0
-        sample_idx[row, 0] = position
-        sample_idx[row, 1] = offset
 
 
 def sample(schedule: Schedule, dataset: Sequences, turn: int) -> NDArray[np.int64]:
@@ -271,9 +250,9 @@ def sample(schedule: Schedule, dataset: Sequences, turn: int) -> NDArray[np.int6
     return ids
 
 
-def index_names(schedule: Schedule, prefix: str = "train_0") -> dict[str, str]:
-    """Name the three files as GPT-NeoX does."""
-    stem = f"{prefix}_indexmap_{schedule.num_samples}ns_{schedule.seq_len}sl_{schedule.seed}s"
+def index_names(schedule: Schedule, prefix: str = "train_0", infix: str = "") -> dict[str, str]:
+    """Name the three files as GPT-NeoX does; its head has an infix after the seed."""
+    stem = f"{prefix}_indexmap_{schedule.num_samples}ns_{schedule.seq_len}sl_{schedule.seed}s{infix}"
     return {part: f"{stem}_{part}.npy" for part in PARTS}
 
 

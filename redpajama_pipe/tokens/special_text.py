@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from redpajama_pipe.errors import InputError
@@ -53,6 +52,8 @@ class SpecialTexts:
             InputError: one spells a special token, and that is refused.
             ValueError: there is a null.
         """
+        import pyarrow.compute as pc  # not for those who only decode
+
         ids, offsets = self._encoder.encode_batch(texts)
         spelling = np.zeros(len(texts), np.bool_)
         for token in self._tokens:

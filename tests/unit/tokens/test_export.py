@@ -19,7 +19,7 @@ from redpajama_pipe.storage import File
 from redpajama_pipe.tokens import export
 from redpajama_pipe.tokens.export import merge_shards, write_ds, write_jsonl, write_preshuffled
 from redpajama_pipe.tokens.indexed import HEADER, MAGIC, IndexedDataset, IndexedWriter, ShardedDataset
-from redpajama_pipe.tokens.loader import open_run
+from redpajama_pipe.tokens.reader import open_run
 from redpajama_pipe.tokens.schedule import sample
 
 U16 = np.dtype("uint16")

@@ -1,5 +1,7 @@
 import hashlib
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +18,9 @@ from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.stages import build_schedule
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
+from redpajama_pipe.tokens import view
 from redpajama_pipe.tokens.encode import Encoder, open_encoder
-from redpajama_pipe.tokens.loader import SequenceReader, open_run
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
 from redpajama_pipe.tokens.spec import TokenizerFile, TokenizerSpec
 from redpajama_pipe.tokens.view import find_rows, open_tokenizer, view_step
 
@@ -145,6 +148,47 @@ def test_text_shows_documents_and_is_harmless(run: Path) -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "  seen before  step" in view_step(run, open_run(run, 1.5).steps - 1, epochs=1.5)
+
+
+def test_the_first_row_comes_at_once_and_more_and_more_together(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, folder, found = open_run(run, 1.0), RunFolder.at(str(run)), view._find_rows
+    asked: list[list[int]] = []
+
+    def spy(*arguments: Any) -> Any:
+        asked.append(list(arguments[3]))
+        return found(*arguments)
+
+    monkeypatch.setattr(view, "_find_rows", spy)
+    rows = find_rows(reader, folder, 1, None, open_tokenizer(folder))
+    scans = not list((run / "schedule").glob("*/*turn_idx.npy"))
+    assert next(rows).row == 0
+    assert asked == ([[0, 1, 2]] if scans else [[0]])  # without the inverse arrays each call is a scan
+    assert [row.row for row in rows] == [1, 2]
+    assert asked == ([[0, 1, 2]] if scans else [[0], [1, 2]])
+
+
+CODE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("numba", "pandas", "scipy", "pyspark", "torch"):
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Refuse())
+from redpajama_pipe.cli import main
+sys.exit(main(["view", sys.argv[1], "--step", "1"]))
+"""
+
+
+def test_looking_imports_nothing_that_takes_longer_than_looking(
+    tmp_path: Path, sentencepiece_spec: TokenizerSpec, sentencepiece_model: Path
+) -> None:
+    encoder = open_encoder(sentencepiece_spec, sentencepiece_model)
+    run = write_run(tmp_path / "run", encoder, sentencepiece_spec, sentencepiece_model, lookup=True)
+    command = [sys.executable, "-X", "utf8", "-c", CODE, str(run)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
+    assert (done.stdout, done.stderr) == (view_step(run, 1), "")
 
 
 def test_wrong_steps_and_rows_are_refused(run: Path) -> None:
