@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
+import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from difflib import get_close_matches
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from redpajama_pipe import errors
-from redpajama_pipe.errors import PipelineError
+from redpajama_pipe import catalog, errors
+from redpajama_pipe.errors import InputError, PipelineError, RecipeError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,21 +26,97 @@ if TYPE_CHECKING:
     from redpajama_pipe.run_folder import RunFolder
 
 
-# what a person with access to the disk can mend
-_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+# what a person with access to the disk can mend, and how
+_FULL = "nothing half-written is left: make room, and run the same command again"
+_CLOSED = "nothing half-written is left: give access, or name another place, and run the same command again"
+_WRONG = "see that the path is right"
+_STORAGE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _CLOSED),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG), _WRONG),
+}
+
+_MASTER = re.compile(r"local(\[.+\])?|local-cluster\[.+\]|yarn|(spark|k8s)://.+")
+_MASTERS = "give local[4], yarn, spark://host:7077 or k8s://https://host:6443, or leave it out to work on this machine"
+
+# what a trace says → what to tell; of the first that fits
+_KNOWN = (
+    (
+        r"java\.io\.IOException: No space left on device",
+        f"No space left on device, where Spark keeps its files; {_FULL}",
+    ),
+    (
+        r"java\.lang\.OutOfMemoryError",
+        "Spark ran out of memory; give it more with --set 'execution.spark={{spark.driver.memory: 8g}}' (on a cluster "
+        "spark.executor.memory), and run the same command again",
+    ),
+    (r"Could not parse Master URL: '(.*?)'", f"--master {{0!r}} is no Spark master; {_MASTERS}"),
+    (
+        r"\[JAVA_GATEWAY_EXITED\]|calling None\.org\.apache\.spark\.api\.java\.JavaSparkContext",
+        "Spark could not start, and Java says why above; see --master and the recipe's execution.spark",
+    ),
+    (
+        r"\[UNABLE_TO_INFER_SCHEMA\]",
+        "there is no document to work on; the run's quarantine/ says why, where records were read and none was good",
+    ),
+    (
+        r"Unable to locate credentials",
+        "no credentials for S3; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here and for workers",
+    ),
+    (
+        r"(Could not connect to the endpoint URL: \S+)",
+        "{0}; see that the address is right and can be reached from here",
+    ),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line: what is wrong, what was meant perhaps, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say the mistake and end with status 2."""
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        if choice:
+            near = get_close_matches(choice.group(1), re.findall(r"'(.*?)'", choice.group(2)), 1)
+            message = message[: choice.start()] + f"no {choice.group(1)!r}" if near else message
+        else:
+            near = get_close_matches(unknown.group(1), _options(self), 1) if unknown else []
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        self.exit(2, f"{self.prog}: {message}{hint}; see {self.prog} --help\n")
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the options of a parser and of its commands."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    commands = [action.choices.values() for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return known + [option for some in commands for command in some for option in _options(command)]
 
 
 class Job:
     """A parsed command line: the recipe, the run's folder, and a session that starts when it is first needed."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        from redpajama_pipe import recipe
+        from redpajama_pipe import recipe, storage
         from redpajama_pipe.run_folder import RunFolder
 
+        if options.master and not _MASTER.fullmatch(options.master):
+            raise RecipeError(f"--master {options.master!r} is no Spark master; {_MASTERS}")
         self.options = options
         self.folder: RunFolder = RunFolder.at(options.output)
+        if not options.recipe and not storage.exists(self.folder.recipe):
+            raise RecipeError(
+                f"no run in {self.folder.path} (it has no recipe.yaml); correct --output, or give a RECIPE: "
+                "an entry of `redpajama-pipe catalog conf` or a path ending in .yaml"
+            )
         self.recipe: Recipe = recipe.load(options.recipe or self.folder.recipe, options.set)
+        if not self.recipe.sources:
+            raise RecipeError(
+                "sources is empty: there is nothing to read; `redpajama-pipe catalog conf sample` shows some"
+            )
+        catalog.read_text("tokenize", self.recipe.tokenize.tokenizer)  # a wrong name is said before hours of work
         self.quiet: bool = options.quiet
+        self.interrupted = False
         self._spark: SparkSession | None = None
 
     def spark(self) -> SparkSession:
@@ -44,11 +127,38 @@ class Job:
             self._spark = session.build(
                 f"redpajama-pipe {self.recipe.name}", self.options.master, self.recipe.execution.spark
             )
+            if threading.current_thread() is threading.main_thread():
+                # PySpark's own handler calls Java within a call, which fails with pages of traces
+                signal.signal(signal.SIGINT, self.interrupt)
         return self._spark
+
+    def remember(self) -> None:
+        """Leave the recipe in the run's folder where it has none yet: later commands need no RECIPE then."""
+        from redpajama_pipe import recipe, storage
+
+        asks_only = getattr(self.options, "what_if", None)
+        if not asks_only and not storage.exists(self.folder.recipe):
+            storage.write_bytes(self.folder.recipe, recipe.to_yaml(self.recipe).encode("utf-8"))
+
+    def interrupt(self, number: int = 0, frame: FrameType | None = None) -> NoReturn:
+        """End the work that runs; Py4J, whose call is cut short, would log pages of traces."""
+        self.interrupted = True
+        logging.disable()
+        raise KeyboardInterrupt
 
     def close(self) -> None:
         """Stop Spark if this job started it."""
-        if self._spark is not None:
+        if self._spark is None:
+            return
+        if not self.interrupted:
+            self._spark.stop()
+            return
+        from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+
+        # each by itself: the connection that was cut short may be of no use any more
+        with suppress(Py4JError, OSError):
+            self._spark.sparkContext.setLogLevel("OFF")  # tasks that die as Spark stops would log traces
+        with suppress(Py4JError, OSError):
             self._spark.stop()
 
 
@@ -80,7 +190,7 @@ def run_job(argv: Sequence[str] | None, description: str, work: Callable[[Job], 
     Returns:
         0; or 2 after a user's mistake or bad data, which is said in one line. A bug raises.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = Parser(description=description)
     add_job_arguments(parser)
     options = parser.parse_args(argv)
     return guarded(lambda: work_with(options, work))
@@ -91,20 +201,38 @@ def work_with(options: argparse.Namespace, work: Callable[[Job], Any]) -> None:
     job = Job(options)
     try:
         work(job)
+        job.remember()
+    except BaseException as error:
+        if job.interrupted:  # whatever the call that was cut short made of it
+            raise KeyboardInterrupt from error
+        raise
     finally:
         job.close()
 
 
 def from_worker(trace: str) -> str | None:
-    """Find, in a trace, what the user can mend: a PipelineError of a Python worker, or a full or closed disk."""
+    """Find, in a trace, what the user can mend: a PipelineError of a Python worker, the disk, memory, the master."""
     found = re.search(r"^(?:.*\s)?redpajama_pipe\.errors\.(\w+): (.+)$", trace, re.MULTILINE)
     if found and hasattr(errors, found.group(1)):
         return found.group(2)
-    storage = re.search(rf"\[Errno (?:{'|'.join(map(str, _STORAGE))})\] (.+)$", trace, re.MULTILINE)
-    if storage:
-        why = storage.group(1)
-        return f"{why}; nothing half-written is left: make room or give access, and run the same command again"
+    failed = re.search(rf"\[Errno ({'|'.join(map(str, _STORAGE))})\] (.+)$", trace, re.MULTILINE)
+    if failed:
+        return f"{failed.group(2)}; {_STORAGE[int(failed.group(1))]}"
+    for pattern, told in _KNOWN:
+        said = re.search(pattern, trace)
+        if said:
+            return told.format(*said.groups())
     return None
+
+
+def check_run(path: str) -> None:
+    """Refuse a run's folder that is not there.
+
+    Raises:
+        InputError: it is a local path, and no folder.
+    """
+    if "://" not in path and not os.path.isdir(path):
+        raise InputError(f"no run in {path}: {'that is a file' if os.path.exists(path) else 'there is no such folder'}")
 
 
 def guarded(work: Callable[[], Any]) -> int:
@@ -114,8 +242,11 @@ def guarded(work: Callable[[], Any]) -> int:
     except PipelineError as error:
         print(f"redpajama-pipe: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # of `| head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
-        told = from_worker(str(error))
+        told = str(error) if isinstance(error, ImportError) and "nstall" in str(error) else from_worker(str(error))
         if told is None:
             raise
         print(f"redpajama-pipe: {told}", file=sys.stderr)

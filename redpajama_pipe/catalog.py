@@ -51,13 +51,21 @@ def read_text(kind: str, name: str) -> str:
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
-            raise CatalogError(f"no file {name!r}")
-        return path.read_text(encoding="utf-8")
+            raise CatalogError(f"no file {name!r}{' (a folder)' if path.is_dir() else ''}; see that the path is right")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise CatalogError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     known = entries(kind)
+    if name not in known and Path(name).exists() and Path(name).name != name:
+        what = "a folder" if Path(name).is_dir() else "a file whose name does not end in .yaml"
+        raise CatalogError(f"{name} is {what}; give an entry ({', '.join(known[:3])} …) or a path ending in .yaml")
     if name not in known:
         near = get_close_matches(name, known, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise CatalogError(f"no {kind} entry {name!r}{hint}; there are: {', '.join(known)}")
+        beside = [other for other in known if other.rpartition("/")[0] == name.rpartition("/")[0]] or known
+        file = f"; a file of yours ends in .yaml: {name}.yaml" if Path(f"{name}.yaml").is_file() else ""
+        raise CatalogError(f"no {kind} entry {name!r}{hint}; there are: {', '.join(beside)}{file}")
     where = folder(kind)
     for step in f"{name}.yaml".split("/"):
         where = where / step
@@ -73,7 +81,14 @@ def load(kind: str, name: str) -> Mapping[str, Any]:
     try:
         value = yaml.safe_load(read_text(kind, name))
     except yaml.YAMLError as error:
-        raise CatalogError(f"{kind} entry {name!r} is not valid YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise CatalogError(f"{_named(kind, name)}{where} is not valid YAML: {problem}") from None
     if not isinstance(value, dict):
-        raise CatalogError(f"{kind} entry {name!r} is not a YAML mapping")
+        raise CatalogError(f"{_named(kind, name)} is not a YAML mapping, `key: value` lines")
     return value
+
+
+def _named(kind: str, name: str) -> str:
+    return name if name.endswith((".yaml", ".yml")) else f"{kind} entry {name!r}"

@@ -42,10 +42,46 @@ _STAGES = {
     "report": ("write_report", "one HTML page about a run"),
 }
 
+# command → what one types, without `redpajama-pipe`; each is shown by the command's --help
+_EXAMPLES = {
+    "run": ("run my.yaml --output RUN --master 'local[8]' --set dedup.threshold=0.9",),
+    "ingest": ("ingest my.yaml --output RUN",),
+    "annotate": ("annotate --output RUN --set annotate.minhash.bands=20",),
+    "filter": (
+        "filter --output RUN --set 'filter.rule_sets=[language, gopher, ./mine.yaml]'",
+        "filter --output RUN --what-if 'word_count >= 100'",
+    ),
+    "dedup": ("dedup --output RUN --set dedup.threshold=0.9 --set dedup.write_index=true",),
+    "decontaminate": (
+        "decontaminate --output RUN --set 'decontaminate.sets=[{name: gsm8k, paths: [evals/gsm8k.jsonl]}]'",
+    ),
+    "tokenize": ("tokenize --output RUN --set tokenize.tokenizer=gpt_neox_20b --set tokenize.path=20B_tokenizer.json",),
+    "train-tokenizer": ("train-tokenizer --output RUN --set tokenize.tokenizer=sample_bpe",),
+    "schedule": ("schedule --output RUN --set 'schedule.epochs=[1, 1.5]' --set schedule.batch_size=1024",),
+    "train-quality-classifier": (
+        """train-quality-classifier --output RUN --set "quality.positive=source = 'wikipedia'\"""",
+    ),
+    "train-language-model": ("train-language-model --output RUN --set perplexity.language=de",),
+    "report": ("report --output RUN",),
+    "explain": ("explain RUN 3f2a", "explain RUN https://example.org/page"),
+    "clusters": ("clusters RUN --top 3 --text",),
+    "exposure": ("exposure RUN --by language", "exposure RUN --epochs 1.5 --write exposures.parquet"),
+    "view": ("view RUN --step 1000 --row 0 --epochs 1.5",),
+    "pretrain": ("pretrain RUN --model pythia_14m --epochs 1.5 --output CHECKPOINTS",),
+    "memorisation": ("memorisation RUN --checkpoint CHECKPOINTS/step1000 --output memorised.parquet",),
+    "experiment": ("experiment pythia_mini --output EXPERIMENT --set 'seeds=[1]'",),
+    "export": ("export RUN corpus", "export RUN corpus --layout preshuffled --epochs 1"),
+    "export-documents": ("export-documents RUN FOLDER --layout redpajama_v1",),
+    "make-sample": ("make-sample sample",),
+    "signals": ("signals word_count", "signals gopher"),
+    "fetch-word-lists": ("fetch-word-lists",),
+    "catalog": ("catalog filters", "catalog conf sample > my.yaml"),
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="redpajama-pipe", description=_INTRO, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"redpajama-pipe {__version__}")
@@ -157,19 +193,20 @@ def build_parser() -> argparse.ArgumentParser:
     compared.set_defaults(work=_experiment)
     export = commands.add_parser(
         "export",
-        help="shards as one .bin/.idx pair, as datatrove's .ds, or pre-shuffled as Pythia's",
+        help="shards as one .bin/.idx pair, as datatrove's .ds, pre-shuffled as Pythia's, or for another trainer",
         description="Write a run's token shards in another layout.",
     )
     export.add_argument("run", metavar="RUN", help="the run's folder")
     export.add_argument("target", metavar="TARGET", help="prefix of the files to write, without .bin, .idx or .ds")
     export.add_argument(
         "--layout",
-        choices=("merged", "ds", "preshuffled", "jsonl"),
+        choices=("merged", "ds", "preshuffled", "jsonl", "neox_head", "neox_v1.0", "megatron"),
         default="merged",
         help="merged: one pair, documents in the corpus's order; ds: datatrove; preshuffled: in training order; "
-        "jsonl: each document's ids and meta, compressed by the name of TARGET",
+        "jsonl: each document's ids and meta, compressed by the name of TARGET; neox_head, neox_v1.0, megatron: a pair "
+        "for each source of a schedule and what that trainer needs to read its order, settings included",
     )
-    export.add_argument("--epochs", type=float, help="preshuffled: which schedule")
+    export.add_argument("--epochs", type=float, help="preshuffled and trainers: which schedule")
     export.set_defaults(work=_export)
     corpus = commands.add_parser(
         "export-documents",
@@ -207,6 +244,9 @@ def build_parser() -> argparse.ArgumentParser:
     listing.add_argument("kind", nargs="?", choices=catalog.KINDS, help="conf (recipes), filters or tokenize")
     listing.add_argument("name", nargs="?", help="an entry, to print it")
     listing.set_defaults(work=_catalog)
+    for name, command in commands.choices.items():
+        shown = "".join(f"\n  redpajama-pipe {line}" for line in _EXAMPLES[name])
+        command.formatter_class, command.epilog = argparse.RawDescriptionHelpFormatter, f"for example:{shown}"
     return parser
 
 
@@ -216,8 +256,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0; 2 after a mistake or bad data, which is said in one line. A bug raises.
     """
-    options = build_parser().parse_args(argv)
-    return arguments.guarded(lambda: options.work(options))
+    parser = build_parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help(sys.stderr)
+        return 2
+    options = parser.parse_args(argv)
+    return arguments.guarded(lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    if "run" in options:  # of a command that reads a run; the stages make theirs
+        arguments.check_run(options.run)
+    options.work(options)
 
 
 def entry() -> None:
@@ -259,9 +309,10 @@ def _exposure(options: argparse.Namespace) -> None:
 
 
 def _view(options: argparse.Namespace) -> None:
-    from redpajama_pipe.tokens.view import view_step
+    from redpajama_pipe.tokens.view import view_lines
 
-    print(view_step(options.run, options.step, options.row, options.epochs), end="")
+    for line in view_lines(options.run, options.step, options.row, options.epochs):
+        print(line)
 
 
 def _memorisation(options: argparse.Namespace) -> None:
@@ -287,9 +338,9 @@ def _experiment(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from redpajama_pipe import manifest, storage
     from redpajama_pipe.run_folder import RunFolder
-    from redpajama_pipe.tokens import export
+    from redpajama_pipe.tokens import export, feed
     from redpajama_pipe.tokens.indexed import ShardedDataset
-    from redpajama_pipe.tokens.loader import open_run
+    from redpajama_pipe.tokens.reader import open_run
 
     folder = RunFolder.at(options.run)
     tokens = manifest.read(folder.tokens)
@@ -301,10 +352,17 @@ def _export(options: argparse.Namespace) -> None:
     elif options.layout == "jsonl":
         shards = [shard["name"] for shard in tokens.counts["shards"]]
         files = [export.write_jsonl(folder.tokens, shards, options.target)]
-    else:
+    elif options.layout == "preshuffled":
         files = export.write_preshuffled(open_run(options.run, options.epochs), options.target)
+    elif options.layout == "megatron":
+        files = feed.write_megatron(open_run(options.run, options.epochs), options.target)
+    else:
+        files = feed.write_neox(open_run(options.run, options.epochs), options.target, options.layout)
     for file in files:
         print(f"{file.bytes:>14,} bytes  {file.sha256[:16]}  {file.path}")
+    if options.layout in ("neox_head", "neox_v1.0", "megatron"):
+        suffix = ".args" if options.layout == "megatron" else ".yml"
+        print("\n" + storage.read_bytes(storage.absolute(options.target) + suffix).decode(), end="")
 
 
 def _make_sample(options: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
 
 MANY_TASKS = 20
+LONGEST_PAUSE = 60.0  # seconds
 
 # (done, total) in bytes
 Measure = Callable[[], tuple[float, float]]
@@ -69,6 +70,8 @@ class Progress:
         self._doing = doing
         self._stop = threading.Event()
         self._began = 0.0
+        # the first of the Spark stages that run now, since when it was seen, and the tasks done by then
+        self._step: tuple[int, float, int] | None = None
         self._shown = False
         self.seconds = 0.0
         self.note = ""
@@ -96,12 +99,12 @@ class Progress:
 
     def _watch(self) -> None:
         terminal = self._stream.isatty()
-        pause = 0.5 if terminal else 10.0
+        pause = shortest = 0.5 if terminal else 10.0
         while not self._stop.wait(pause):
             asked = time.monotonic()
             line = f"{self._label:<10} {self._state()}"
             # listing a folder of many receipts takes its time: at most one part in twenty of it goes to looking
-            pause = max(pause, 20 * (time.monotonic() - asked))
+            pause = min(max(shortest, 20 * (time.monotonic() - asked)), LONGEST_PAUSE)
             self._stream.write(f"\r\x1b[K{line}" if terminal else f"{line}\n")
             self._stream.flush()
             self._shown = True
@@ -112,22 +115,33 @@ class Progress:
             done, total = self._measure()
             rate = f", {human_bytes(done / max(elapsed, 1e-9))}/s" if done else ""
             text = f"{human_bytes(done)} of {human_bytes(total)}{rate}" if total else self._doing
+            left = _left(elapsed, done, total)
         else:
-            done, total = self._tasks()
-            text = f"{done:.0f} of {total:.0f} tasks" if total else self._doing
-        # tasks are those of the Spark stages that run now: a few of them say nothing of the stages to come
-        telling = 0 < done < total and (self._measure is not None or total >= MANY_TASKS)
-        left = f", about {human_seconds(elapsed * (total - done) / done)} left" if telling else ""
+            done, total, left = self._tasks()
+            # between two Spark actions nothing runs, as when a plan is made
+            waiting = self._doing if self._step is None else "planning the next step"
+            text = f"{done:.0f} of {total:.0f} tasks" if total else waiting
         return f"{text}, {human_seconds(elapsed)}{left}"
 
-    def _tasks(self) -> tuple[float, float]:
+    def _tasks(self) -> tuple[float, float, str]:
+        """Count the tasks of the Spark stages that run now: done, all, and what is left of these."""
         if self._context is None:
-            return 0, 0
+            return 0, 0, ""
         tracker = self._context.statusTracker()
-        done = total = 0
-        for stage in tracker.getActiveStageIds():
-            info = tracker.getStageInfo(stage)
-            if info is not None:
-                done += info.numCompletedTasks
-                total += info.numTasks
-        return done, total
+        active = sorted(tracker.getActiveStageIds())
+        known = [info for stage in active if (info := tracker.getStageInfo(stage)) is not None]
+        done, total = sum(info.numCompletedTasks for info in known), sum(info.numTasks for info in known)
+        now = time.monotonic()
+        if active and (self._step is None or self._step[0] != active[0]):
+            self._step = active[0], now, done
+        # a few tasks say nothing of the Spark stages to come
+        if self._step is None or total < MANY_TASKS:
+            return done, total, ""
+        _, since, before = self._step
+        left = _left(now - since, done - before, total - before)
+        return done, total, f"{left} of this step" if left else ""
+
+
+def _left(seconds: float, done: float, total: float) -> str:
+    """Say how long what is left takes at the pace so far; nothing before there is one."""
+    return f", about {human_seconds(seconds * (total - done) / done)} left" if 0 < done < total else ""

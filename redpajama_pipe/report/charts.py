@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redpajama_pipe.report import figures
-from redpajama_pipe.report.markup import Html, escape, join, tag
+from redpajama_pipe.report.markup import Html, escape, identifier, join, tag
 from redpajama_pipe.report.model import Histogram, Threshold
 
 FLOW_BAND = 150.0  # thickness of the whole stream, out of FLOW_DEPTH
@@ -56,6 +56,11 @@ def nested(slices: Sequence[Slice], whole: float, label: str) -> Html:
         if part.value > 0 and whole > 0
     ]
     return tag("svg", *rects, class_="bar", role="img", aria_label=label)
+
+
+def amount(css: str, value: float, most: float, label: str) -> Html:
+    """Draw one bar of one value; `most` fills the width."""
+    return nested([Slice(css, label, value)], most, label)
 
 
 def flow(kept: Slice, exits: Sequence[Slice], label: str, upright: bool = False) -> Html:
@@ -140,6 +145,21 @@ def histogram(data: Histogram) -> Html:
     label_text = f"{data.signal}: {total:,} documents, {sum(data.dropped):,} of them dropped; thresholds: {bounds}"
     view = f"0 0 {width + 2 * PLOT_LEFT:g} {base + 20:g}"
     return tag("svg", *parts, class_="histogram", viewBox=view, role="img", aria_label=label_text)
+
+
+def figure(data: Histogram) -> Html:
+    """Draw a histogram with its name, its unit and the rules of its bounds."""
+    total = sum(data.kept) + sum(data.dropped)
+    nulls = figures.plural(data.nulls, "document") + " without a value" if data.nulls else ""
+    unit = " · ".join(part for part in (data.unit, "log scale" if data.log else "") if part)
+    caption = tag("figcaption", tag("b", identifier(data.signal)), tag("span", unit, class_="muted"))
+    drawn = histogram(data) if total or data.thresholds else tag("p", "No values.", class_="note")
+    bounds = [
+        join([tag("dt", bound(item)), tag("dd", identifier(item.rule))])
+        for item in sorted(data.thresholds, key=_bound_order)
+    ]
+    listed = tag("dl", *bounds, class_="bounds") if bounds else None
+    return tag("figure", caption, drawn, listed, tag("p", nulls, class_="note") if nulls else None)
 
 
 def legend(slices: Sequence[tuple[str, str]]) -> Html:
@@ -303,6 +323,10 @@ def _percent(value: float) -> str:
 
 def _order(threshold: Threshold) -> tuple[float, str]:
     return (threshold.value, threshold.side)
+
+
+def _bound_order(threshold: Threshold) -> tuple[float, str, str]:
+    return (threshold.value, threshold.side, threshold.rule)
 
 
 def _tick(value: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from redpajama_pipe.report import charts, figures, sections
+from redpajama_pipe.report import charts, figures, outcomes, sections
 from redpajama_pipe.report.markup import Html, escape, join, name, tag
 from redpajama_pipe.report.model import FunnelRow, ReportData
 from redpajama_pipe.report.style import CSS, SCRIPT
@@ -141,7 +141,7 @@ def _funnel(data: ReportData) -> Html:
     totals = data.totals
     if not totals.documents_in:
         return tag("p", "There is nothing to draw: no documents came in.", class_="intro")
-    kept, exits = sections.funnel_slices(totals)
+    kept, exits = outcomes.funnel_slices(totals)
     whole = totals.documents_in
     parts = ", ".join(f"{part.name} {part.value:,.0f} ({figures.share(part.value, whole)})" for part in exits)
     label = f"{whole:,} records in; {parts}; kept {totals.kept:,} ({figures.share(totals.kept, whole)})"
@@ -161,7 +161,7 @@ def _funnel(data: ReportData) -> Html:
     for kind, heading in (("source", "By source"), ("language", "By language")):
         rows = [row for row in data.funnel if row.kind == kind]
         if rows:
-            parts_of += [tag("h3", heading), sections.funnel_table(kind, rows)]
+            parts_of += [tag("h3", heading), outcomes.funnel_table(kind, rows)]
     if any(row.kind == "language" for row in data.funnel) and totals.quarantined:
         parts_of.append(tag("p", "Quarantined records have no language and are counted by source only.", class_="note"))
     return join([tag("p", intro, class_="intro"), flow, *parts_of])
@@ -183,7 +183,7 @@ def _step(css: str | None, what: str, value: int, whole: int) -> Html:
 
 
 def _balance(totals: FunnelRow) -> Html:
-    _, exits = sections.funnel_slices(totals)
+    _, exits = outcomes.funnel_slices(totals)
     accounted = totals.kept + sum(int(part.value) for part in exits)
     terms = " + ".join([f"{totals.kept:,} kept", *(f"{int(part.value):,} {part.name}" for part in exits)])
     if accounted == totals.documents_in:

@@ -90,7 +90,7 @@ def _find(folder: RunFolder, wanted: str) -> dict[str, Any]:
         found = _rows(folder.documents, pc.field("url") == wanted, [schema.DOC_ID, schema.PART, "url"])
     if not found:
         raise InputError(
-            f"no document {wanted!r} in {folder.path}: give a doc_id in hex digits, its beginning, or a URL"
+            f"no document {wanted!r} in {folder.path}: give a doc_id, at least 4 of its first hex digits, or a URL"
         )
     if len(found) > 1:
         some = ", ".join(row[schema.DOC_ID].hex() for row in found[:4])

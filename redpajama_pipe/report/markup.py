@@ -99,6 +99,11 @@ def identifier(text: str) -> Html:
     return tag("bdi", shown, class_="id mono")
 
 
+def intro(text: str) -> Html:
+    """The paragraph that says what a section shows."""
+    return tag("p", text, class_="intro")
+
+
 def shorten(digest: str) -> str:
     """Cut an id or a checksum to its first DIGITS characters."""
     return digest if len(digest) <= DIGITS else f"{digest[:DIGITS]}…"

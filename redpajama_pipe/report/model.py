@@ -46,7 +46,7 @@ class RuleRow:
     """How much one rule drops. dropped_only <= dropped_first <= dropped_any.
 
     Attributes:
-        stage: filter, exact_dedup or near_dedup.
+        stage: filter, exact_dedup, near_dedup, repeated_lines or decontaminate.
         keep: the SQL predicate that a kept document satisfies, or words that say the same.
         dropped_first: documents counted under this rule.
         dropped_any: documents that it drops or would have dropped; None: not counted.
@@ -65,19 +65,43 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class CutRow:
-    """What one rule takes out of documents that the filter keeps.
+    """What one rule takes out of documents, or replaces in them, as it stands in the decisions.
 
     Attributes:
-        rule: rule set, cut and the reason of the spans.
-        documents: how many it changes; one that deduplication drops later is among them.
+        rule: rule set, cut and the reason of the spans; of dedup or decontaminate their own names.
+        documents: how many it changes; one that a later stage drops is among them.
         spans: how many pieces it takes out or replaces.
         bytes: of UTF-8 in them.
+        stage: filter, dedup or decontaminate.
+        read: documents, of `documents`, whose texts were read for `ReportData.cut_texts`.
     """
 
     rule: str
     documents: int
     spans: int
     bytes: int
+    stage: str = "filter"
+    read: int = 0
+
+
+@dataclass(frozen=True)
+class CutText:
+    """A text that one rule takes out often, counted in the documents that were read for it (`CutRow.read`).
+
+    Attributes:
+        text: white space joined; what is replaced is shown by its shape, as it may be somebody's address.
+        copies: how often it was taken out, in how many `documents`.
+        replacement: what stands there now; None: nothing.
+        doc_id: a document that lost it; kept_doc_id: the one that has the copy that stays, if one does.
+    """
+
+    rule: str
+    text: str
+    copies: int
+    documents: int
+    doc_id: str
+    replacement: str | None = None
+    kept_doc_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +115,9 @@ class TaskRow:
         ngrams: different ones that were looked for.
         documents: dropped or cut because of it.
         examples_hit: of which a document had enough.
+        common: n-grams passed over because they are in too many documents; None: none are.
+        sources: source → documents dropped or cut.
+        example: a document, the example it holds, and the first words of it that matched; None: nothing was found.
     """
 
     name: str
@@ -99,6 +126,9 @@ class TaskRow:
     ngrams: int
     documents: int
     examples_hit: int
+    common: int | None = None
+    sources: Mapping[str, int] = field(default_factory=dict)
+    example: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +216,81 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class DuplicateRow:
+    """One kind of duplicate.
+
+    Attributes:
+        rule: of its decisions.
+        part: the funnel's name of what it belongs to: exact_dedup, near_dedup or repeated_lines.
+        sources: source → documents dropped.
+        similarity: least, mean and greatest of its decisions; None: it has none, or nothing was dropped.
+    """
+
+    rule: str
+    part: str
+    sources: Mapping[str, int]
+    similarity: tuple[float, float, float] | None = None
+
+    @property
+    def documents(self) -> int:
+        return sum(self.sources.values())
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """Groups of `low` to `high` documents: how many there are, and how many documents are in them all."""
+
+    low: int
+    high: int
+    groups: int
+    documents: int
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """How many documents of `source` were dropped for one of `kept`, which is a source of this run."""
+
+    source: str
+    kept: str
+    exact: int
+    near: int
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """What was dropped because an earlier corpus has it: `name` is where its index was, `hash` that of its manifest."""
+
+    name: str
+    hash: str
+    equal: int
+    near: int
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What deduplication dropped, and for what.
+
+    Attributes:
+        kinds: every kind that the recipe asks for, those without a document too.
+        threshold: the similarity from which a document is dropped; None: a shared band will do.
+        similarity: of near-duplicates with the document that is named as kept; `dropped` counts them, the unit is what
+            was measured.
+        groups: by how many documents were dropped for one: the class is of `duplicate_count`.
+        components: by how many documents hung together when they were compared; those with a dropped one only.
+        pairs: whose documents were dropped for whose; none without a document.
+        indexes: in the order of the recipe.
+    """
+
+    kinds: Sequence[DuplicateRow] = ()
+    threshold: float | None = None
+    similarity: Histogram | None = None
+    groups: Sequence[SizeRow] = ()
+    components: Sequence[SizeRow] = ()
+    pairs: Sequence[PairRow] = ()
+    indexes: Sequence[IndexRow] = ()
+
+
+@dataclass(frozen=True)
 class TokenRow:
     """Kept documents and their tokens for one language of one source."""
 
@@ -250,10 +355,12 @@ class ReportData:
     funnel: Sequence[FunnelRow] = ()
     rules: Sequence[RuleRow] = ()
     cuts: Sequence[CutRow] = ()
+    cut_texts: Sequence[CutText] = ()
     tasks: Sequence[TaskRow] = ()
     quarantine: Sequence[QuarantineRow] = ()
     skipped: Sequence[SkippedRow] = ()
     histograms: Sequence[Histogram] = ()
+    duplicates: Duplicates | None = None
     clusters: Sequence[Cluster] = ()
     tokens: Sequence[TokenRow] = ()
     schedules: Sequence[ScheduleRow] = ()

@@ -1,7 +1,6 @@
 """The look of the report: one style sheet and one small script, both written into the page.
 
-Every colour is a variable,
-  defined once for light and once for dark. A stage has the same colour everywhere. Text meets
+Every colour is a variable, defined once for light and once for dark. A stage has the same colour everywhere. Text meets
 WCAG AA (4.5 to 1) on both papers. The script sorts tables; without it the page says the same.
 """
 
@@ -11,7 +10,7 @@ _LIGHT = """
   --paper: #fcfbf8; --panel: #ffffff; --wash: #f3f1ec; --line: #e2dfd7; --line-strong: #bdb8ac;
   --ink: #1c2024; --muted: #5f646c; --link: #0b5e73; --alert: #a3261c; --alert-wash: #fbeae7;
   --kept: #17796f; --kept-2: #4f9f94; --kept-3: #0c4a44; --quarantine: #8b8e95; --filter: #c2841a;
-  --exact: #c65b3c; --near: #7a5aa6; --other: #4d7fb3; --heat: 23, 121, 111;
+  --exact: #c65b3c; --near: #7a5aa6; --other: #4d7fb3; --lines: #76823c; --heat: 23, 121, 111;
   --mark-kept: #cfeae5; --mark-dropped: #e6dbf4; color-scheme: light;
 """
 
@@ -19,7 +18,7 @@ _DARK = """
   --paper: #14171a; --panel: #1a1e22; --wash: #20252a; --line: #2e343a; --line-strong: #525a62;
   --ink: #e8e6e1; --muted: #a3a8ae; --link: #7cc4d6; --alert: #ff9d8f; --alert-wash: #3a1f1c;
   --kept: #3da596; --kept-2: #2d6f67; --kept-3: #a5e3d9; --quarantine: #878d95; --filter: #e0ac4d;
-  --exact: #e07b5c; --near: #a888d6; --other: #78a8d8; --heat: 61, 165, 150;
+  --exact: #e07b5c; --near: #a888d6; --other: #78a8d8; --lines: #b0bc70; --heat: 61, 165, 150;
   --mark-kept: #17493f; --mark-dropped: #453361; color-scheme: dark;
 """
 
@@ -71,7 +70,7 @@ nav a:hover { color: var(--ink); box-shadow: inset 0 -2px 0 var(--ink); }
 
 section { padding: 3.25rem 0 0; }
 section > .intro { color: var(--muted); margin-top: 0.5rem; }
-section > .intro + * { margin-top: 1.5rem; }
+section > .intro + * { margin-top: 1.5rem; } section > h3 + .intro { margin-top: 0; }
 footer { margin: 4rem 0 0; padding: 1.25rem 0 3rem; border-top: 1px solid var(--line); color: var(--muted);
   font-size: 0.8125rem; }
 .balance { display: flex; gap: 0.6rem; align-items: baseline; margin-top: 1.25rem; font-size: 0.875rem;
@@ -85,12 +84,13 @@ _CHARTS = """
 .legend { display: flex; flex-wrap: wrap; gap: 0.3rem 1.1rem; margin: 0 0 0.9rem; padding: 0; list-style: none;
   font-size: 0.8125rem; color: var(--muted); }
 .legend li { display: flex; align-items: center; gap: 0.4rem; }
-i.kept, i.kept-2, i.kept-3, i.quarantine, i.filter, i.exact, i.near, i.other, i.dropped, i.any, i.only, i.first,
-  i.unseen {
+i.kept, i.kept-2, i.kept-3, i.quarantine, i.filter, i.exact, i.near, i.other, i.lines, i.dropped, i.any, i.only,
+  i.first, i.unseen {
   display: inline-block; width: 0.7rem; height: 0.7rem; border-radius: 2px; background: var(--c); flex: none; }
 .kept { --c: var(--kept); } .kept-2 { --c: var(--kept-2); } .kept-3 { --c: var(--kept-3); }
 .quarantine { --c: var(--quarantine); } .filter { --c: var(--filter); } .exact { --c: var(--exact); }
-.near { --c: var(--near); } .other { --c: var(--other); } .dropped { --c: var(--filter); }
+.near { --c: var(--near); } .other { --c: var(--other); } .lines { --c: var(--lines); }
+.dropped { --c: var(--filter); }
 .unseen { --c: var(--line-strong); } .time { --c: var(--muted); }
 svg { display: block; } svg rect, svg path { fill: var(--c); }
 .bar { width: 100%; min-width: 7rem; height: 0.7rem; border-radius: 2px; background: var(--wash); overflow: hidden; }
@@ -161,6 +161,7 @@ td.zero { color: var(--muted); }
 td code.sql { overflow-wrap: break-word; white-space: pre-wrap; }
 td.wide { min-width: 15rem; max-width: 34rem; overflow-wrap: anywhere; }
 td.mid { min-width: 10rem; max-width: 18rem; }
+td.says { min-width: 16rem; overflow-wrap: anywhere; }
 .rule .sub, td .sub { display: block; color: var(--muted); font-weight: 400; font-size: 0.8125rem;
   overflow-wrap: anywhere; }
 .id { display: inline-block; max-width: 22rem; overflow-wrap: break-word; }
@@ -172,6 +173,11 @@ table.heat td.cell { padding-left: 0.75rem; padding-right: 0.75rem; background: 
 table.heat thead th.n { padding-left: 0.75rem; padding-right: 0.75rem; }
 table.heat tbody tr:hover > td.cell { background: rgba(var(--heat), var(--h, 0));
   box-shadow: inset 0 -2px 0 var(--line-strong); }
+
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 2.5rem; }
+.columns > div { min-width: 0; } .columns .intro { margin-bottom: 1rem; color: var(--muted); }
+.columns figure { margin: 0; max-width: 30rem; } .columns .histogram .dropped { --c: var(--near); }
+.columns figcaption { display: flex; justify-content: space-between; gap: 1rem; }
 
 .cluster { border-top: 1px solid var(--line-strong); padding: 1.25rem 0 2rem; }
 .cluster header { display: flex; flex-wrap: wrap; gap: 0.2rem 1.5rem; align-items: baseline; margin-bottom: 1rem; }

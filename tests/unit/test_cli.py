@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import logging
+import shlex
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from redpajama_pipe import __version__, catalog, cli
+from redpajama_pipe import __version__, arguments, catalog, cli, recipe
 from redpajama_pipe.errors import PipelineError
 
 
@@ -36,7 +39,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["run", "sample", "-o", "x", "--set", "vars.data=/nowhere"],
             "redpajama-pipe: sources.wikipedia: no file matches",
         ),
-        (["explain", "/nowhere", "abcd"], "redpajama-pipe: no finished output in /nowhere/documents"),
+        (["explain", "/nowhere", "abcd"], "redpajama-pipe: no run in /nowhere: there is no such folder"),
+        (["view", str(Path(__file__)), "--step", "0"], f"redpajama-pipe: no run in {Path(__file__)}: that is a file"),
+        (["report", "-o", "/nowhere"], "redpajama-pipe: no run in /nowhere (it has no recipe.yaml); correct --output"),
+        (["run", "sampel", "-o", "x"], "redpajama-pipe: no conf entry 'sampel' (did you mean 'sample'?); there are: c"),
+        (["run", "/", "-o", "x"], "redpajama-pipe: / is a folder; give an entry ("),
+        (["run", "nope.yaml", "-o", "x"], "redpajama-pipe: no file 'nope.yaml'; see that the path is right"),
+        (["run", "sample", "-o", "x", "--set", "sources=[]"], "redpajama-pipe: sources is empty"),
+        (
+            ["run", "sample", "-o", "x", "--set", "tokenize.tokenizer=gpt_neox"],
+            "redpajama-pipe: no tokenize entry 'gpt_neox' (did you mean 'gpt_neox_20b'?)",
+        ),
+        (["run", "sample", "-o", "x", "--master", "locl[2]"], "redpajama-pipe: --master 'locl[2]' is no Spark master"),
+        (["make-sample", "/proc/nowhere"], "redpajama-pipe: No such file or directory: '/proc/nowhere'; see that"),
         (["schedule", "sample", "-o", "/nowhere"], "redpajama-pipe: no finished output in /nowhere/tokens"),
         (["catalog", "filters", "gofer"], "redpajama-pipe: no filters entry 'gofer' (did you mean 'gopher'?)"),
     ],
@@ -49,6 +64,157 @@ def test_a_mistake_is_one_line_and_status_2(
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("ingest ")]
     assert len(lines) == 1
     assert lines[0].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["runn"], "redpajama-pipe: argument COMMAND: no 'runn' (did you mean run?); see redpajama-pipe --help"),
+        (["run", "sample", "-o", "x", "--mastre=yarn"], "redpajama-pipe: unrecognized arguments: --mastre=yarn"),
+        (["run", "sample"], "redpajama-pipe run: the following arguments are required: --output/-o; see"),
+        (
+            ["export", "a", "b", "--layout", "merge"],
+            "redpajama-pipe export: argument --layout: no 'merge' (did you",
+        ),
+        (["view", "RUN", "--step", "ten"], "redpajama-pipe view: argument --step: invalid int value: 'ten'; see"),
+    ],
+)
+def test_a_wrong_option_is_one_line_with_what_was_meant(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(argv)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(message)
+    assert told.count("\n") == 1
+
+
+def test_a_mistyped_option_is_found_among_those_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "sample", "-o", "x", "--mastre=yarn"])
+    assert "(did you mean --master?)" in capsys.readouterr().err
+
+
+def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "A first run, which needs no network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", cli._EXAMPLES)
+def test_the_help_of_every_command_has_an_example_that_parses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    told = capsys.readouterr().out
+    for example in cli._EXAMPLES[command]:
+        assert f"\n  redpajama-pipe {example}\n" in told
+        words = shlex.split(example.partition(" > ")[0])
+        options = cli.build_parser().parse_args(words)
+        assert words[0] == command
+        for override in getattr(options, "set", []):
+            if command not in ("experiment", "pretrain"):
+                recipe.load("sample", [override])
+
+
+def test_every_command_has_an_example() -> None:
+    actions = cli.build_parser()._actions
+    commands = next(list(action.choices) for action in actions if isinstance(action.choices, dict))
+    assert commands == list(cli._EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "name: x\nsources:\n\t- a\n",
+            "my.yaml, line 3, column 1 is not valid YAML: found character '\\t' that",
+        ),
+        ("just text", "my.yaml is not a YAML mapping, `key: value` lines"),
+        ("", "my.yaml is not a YAML mapping, `key: value` lines"),
+        (b"name: \xff", "my.yaml is not UTF-8 text (byte 6); save it as UTF-8"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_one_line(
+    text: str | bytes,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert cli.main(["run", "my.yaml", "-o", "x"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"redpajama-pipe: {message}")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("trace", "message"),
+    [
+        (
+            "[JAVA_GATEWAY_EXITED] Java gateway process exited",
+            "Spark could not start, and Java says why above; see",
+        ),
+        (
+            "x: java.lang.OutOfMemoryError: Java heap space",
+            "Spark ran out of memory; give it more with --set 'execution.",
+        ),
+        (
+            "org.apache: Could not parse Master URL: 'locl'",
+            "--master 'locl' is no Spark master; give local[4], yarn",
+        ),
+        (
+            "java.io.IOException: No space left on device\n at",
+            "No space left on device, where Spark keeps its files; noth",
+        ),
+        ("Unable to locate credentials", "no credentials for S3; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"),
+        (
+            "[Errno 30] Read-only file system: '/x'",
+            "Read-only file system: '/x'; nothing half-written is left: give ac",
+        ),
+        ("[Errno 21] Is a directory: '/x'", "Is a directory: '/x'; see that the path is right"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(trace: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise RuntimeError(trace)
+
+    assert arguments.guarded(fail) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"redpajama-pipe: {message}")
+    assert told.count("\n") == 1
+    if "'exec" in told:  # what it says can be typed
+        override = told.partition("--set '")[2].partition("'")[0]
+        assert recipe.load("sample", [override]).execution.spark == {"spark.driver.memory": "8g"}
+
+
+def test_an_interruption_is_one_line_and_logs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = Namespace(output=str(tmp_path), recipe="sample", set=[], quiet=True, master=None)
+
+    def cut_short(job: arguments.Job) -> None:
+        try:
+            job.interrupt()
+        except KeyboardInterrupt:
+            raise ConnectionError("what PySpark makes of it") from None
+
+    try:
+        assert arguments.guarded(lambda: arguments.work_with(options, cut_short)) == 130
+        logging.getLogger().error("what Py4J says of a call that was cut short")
+    finally:
+        logging.disable(logging.NOTSET)
+    assert capsys.readouterr().err == (
+        "redpajama-pipe: interrupted; the same command continues where this one stopped\n"
+    )
+
+
+def test_a_reader_that_has_enough_ends_the_command_in_silence(tmp_path: Path) -> None:
+    import subprocess
+
+    command = f"set -o pipefail; {sys.executable} -m redpajama_pipe.cli signals dolma redpajama_v2 gopher | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.returncode == 0
 
 
 def test_a_bug_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -45,3 +47,49 @@ def test_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     progress = Progress("ingest", measure=lambda: (30e6, 120e6), quiet=True)
     monkeypatch.setattr("redpajama_pipe.progress.time.monotonic", lambda: 10.0)
     assert progress._state() == "30.0 MB of 120.0 MB, 3.0 MB/s, 10 s, about 30 s left"
+
+
+@dataclass
+class Spark:
+    """A context whose running stages are set: id → (tasks done, tasks)."""
+
+    stages: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def statusTracker(self) -> Spark:
+        return self
+
+    def getActiveStageIds(self) -> list[int]:
+        return list(self.stages)
+
+    def getStageInfo(self, stage: int) -> Any:
+        done, tasks = self.stages[stage]
+        return type("Info", (), {"numCompletedTasks": done, "numTasks": tasks})
+
+
+def test_time_left_is_that_of_the_step_which_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, spark = [0.0], Spark()
+    monkeypatch.setattr("redpajama_pipe.progress.time.monotonic", lambda: clock[0])
+    progress = Progress("dedup", spark, quiet=True)  # type: ignore[arg-type]
+    said = []
+    for now, stages in (
+        (10.0, {}),
+        (300.0, {4: (10, 40)}),  # an hour would be left if the time before counted
+        (310.0, {4: (20, 40)}),
+        (320.0, {}),
+        (330.0, {5: (1, 3)}),
+        (340.0, {5: (2, 3)}),
+        (350.0, {6: (10, 40)}),  # another step has its own pace
+        (360.0, {6: (25, 40)}),
+    ):
+        clock[0], spark.stages = now, stages
+        said.append(progress._state())
+    assert said == [
+        "starting, 10 s",
+        "10 of 40 tasks, 5 min 00 s",
+        "20 of 40 tasks, 5 min 10 s, about 20 s left of this step",
+        "planning the next step, 5 min 20 s",
+        "1 of 3 tasks, 5 min 30 s",
+        "2 of 3 tasks, 5 min 40 s",
+        "10 of 40 tasks, 5 min 50 s",
+        "25 of 40 tasks, 6 min 00 s, about 10 s left of this step",
+    ]

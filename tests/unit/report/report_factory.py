@@ -11,14 +11,20 @@ import math
 from redpajama_pipe.report.model import (
     Cluster,
     CutRow,
+    CutText,
     DocCard,
+    DuplicateRow,
+    Duplicates,
     FunnelRow,
     Histogram,
+    IndexRow,
+    PairRow,
     QuarantineRow,
     ReportData,
     RuleRow,
     ScheduleRow,
     ShardRow,
+    SizeRow,
     SkippedRow,
     StageRow,
     TaskRow,
@@ -291,6 +297,52 @@ def _clusters() -> list[Cluster]:
     ]
 
 
+def _cuts() -> list[CutRow]:
+    return [
+        CutRow("c4_published.lines.javascript", 7_120, 9_004, 611_227, read=603),
+        CutRow("pii.pii.email", 31, 44, 1_012, read=31),
+        CutRow("duplicate_line", 40_118, 311_902, 22_118_400, "dedup", 588),
+        CutRow("contaminated.boolq", 1, 2, 640, "decontaminate", 1),
+    ]
+
+
+def _cut_texts() -> list[CutText]:
+    return [
+        CutText("c4_published.lines.javascript", "Please enable JavaScript.", 81, 80, digest("a")),
+        CutText("duplicate_line", "All rights reserved by the publisher.", 402, 400, digest("b"), None, digest("c")),
+        CutText("duplicate_line", SCRIPT_TEXT, 14, 14, digest("d"), None, digest("e")),
+        CutText("pii.pii.email", "xxxx.xx0@xxxx.xxx", 3, 3, digest("f"), "firstname.lastname@example.org"),
+        CutText("c4_published.lines.line_break", "␍⏎", 2, 1, digest("g"), "\n"),
+    ]
+
+
+def _duplicates() -> Duplicates:
+    return Duplicates(
+        kinds=[
+            DuplicateRow("exact_duplicate_of_index", "exact_dedup", {"common_crawl": 311}, (1.0, 1.0, 1.0)),
+            DuplicateRow("exact_duplicate", "exact_dedup", {"common_crawl": 38_102, "github": 8_702}, (0.83, 0.99, 1)),
+            DuplicateRow("url_duplicate", "exact_dedup", {}),
+            DuplicateRow("near_duplicate", "near_dedup", {"common_crawl": 61_559, "c4_en": 9_954}, (0.8, 0.91, 1.0)),
+        ],
+        threshold=0.8,
+        similarity=Histogram(
+            "similarity",
+            "jaccard",
+            [0.8 + step / 100 for step in range(21)],
+            [0] * 20,
+            _bell(20, 14, 7, 9_000),
+        ),
+        groups=[SizeRow(1, 1, 31_204, 31_204), SizeRow(2, 3, 9_118, 22_416), SizeRow(128, 255, 3, 512)],
+        components=[SizeRow(2, 3, 40_001, 91_330), SizeRow(4, 7, 11_020, 51_777)],
+        pairs=[
+            PairRow("c4_en", "wikipedia", 3, 1_004),
+            PairRow("common_crawl", "common_crawl", 38_102, 51_559),
+            PairRow("common_crawl", "wikipedia", 0, 10_000),
+        ],
+        indexes=[IndexRow("/corpora/<2023>", digest("index"), 311, 1_906), IndexRow("", digest("other"), 0, 0)],
+    )
+
+
 def _tokens() -> list[TokenRow]:
     rows = []
     for language, part in _LANGUAGES.items():
@@ -315,8 +367,23 @@ def rich_report() -> ReportData:
         totals=total,
         funnel=[*sources, *_languages()],
         rules=_rules(),
-        cuts=[CutRow("c4_published.lines.javascript", 7_120, 9_004, 611_227)],
-        tasks=[TaskRow("boolq", 3_270, 0, 279_441, 12, 3), TaskRow("piqa", 1_838, 12, 53_107, 0, 0)],
+        cuts=_cuts(),
+        cut_texts=_cut_texts(),
+        tasks=[
+            TaskRow(
+                "boolq",
+                3_270,
+                0,
+                279_441,
+                12,
+                3,
+                7,
+                {"common_crawl": 11, "c4_en": 1},
+                (digest("boolq"), "1187", f"does ethanol take more energy {SCRIPT_TEXT}"),
+            ),
+            TaskRow("piqa", 1_838, 12, 53_107, 0, 0),
+        ],
+        duplicates=_duplicates(),
         quarantine=[
             QuarantineRow(
                 "common_crawl",

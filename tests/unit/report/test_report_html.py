@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from report_factory import SCRIPT_TEXT, digest, empty_report, extreme_report, funnel_row, rich_report
 
-from redpajama_pipe.report import html, markup, sections
+from redpajama_pipe.report import html, markup, outcomes, sections
 from redpajama_pipe.report.model import FunnelRow, QuarantineRow, ReportData, RuleRow, ShardRow
 
 VOID = {"meta", "wbr"}
@@ -236,8 +236,8 @@ def test_unknown_figures_are_dashes_not_zeros() -> None:
 
 def test_languages_are_ordered_by_size_and_sources_as_given() -> None:
     rows = [funnel_row("language", name, (count, 0, 0, 0, 0, 1)) for name, count in (("aa", 5), ("bb", 50), ("cc", 20))]
-    drawn = sections.funnel_table("language", rows)
+    drawn = outcomes.funnel_table("language", rows)
     assert sorted(("aa", "bb", "cc"), key=lambda name: drawn.index(f">{name}<")) == ["bb", "cc", "aa"]
     rows = [dataclasses.replace(row, kind="source") for row in rows]
-    drawn = sections.funnel_table("source", rows)
+    drawn = outcomes.funnel_table("source", rows)
     assert sorted(("aa", "bb", "cc"), key=lambda name: drawn.index(f">{name}<")) == ["aa", "bb", "cc"]
