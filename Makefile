@@ -35,8 +35,14 @@ demo: $(STAMP) java ## the whole pipeline in local mode on a sample that needs n
 	$(BIN)/redpajama-pipe make-sample demo/sample
 	$(BIN)/redpajama-pipe run sample --output demo/run --set vars.data=demo/sample
 
+# What pip is asked for. PyPI's torch brings gigabytes of CUDA on Linux, which without a GPU nothing uses: then it is
+# the build of the index that has none. Another: make experiment TORCH=torch==2.13.0
+TORCH ?= torch$(if $(shell command -v nvidia-smi),, --index-url https://download.pytorch.org/whl/cpu)
+
 # torch is large, and no other target needs it: installed when the experiment is first asked for
 $(VENV)/.installed-train: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --no-deps $(TORCH) || \
+	{ echo "pip found no '$(TORCH)'. From PyPI, with CUDA: make experiment TORCH=torch"; exit 2; }
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lid,train]'
 	touch $@
 

@@ -20,6 +20,7 @@ from statistics import median
 import torch
 from bench_loader import SEQ_LEN, write_run  # beside this file
 
+from redpajama_pipe.tokens.loader import INPUT_IDS
 from redpajama_pipe.training import metrics, models
 from redpajama_pipe.training.devices import accumulating, autocast, distribute, machine, open_world
 from redpajama_pipe.training.loop import Settings, train
@@ -44,8 +45,8 @@ def bare_loop(model: models.Model, batch: int, steps: int) -> float:
             for micro in range(micro_steps):
                 with accumulating(forward, micro == micro_steps - 1):
                     with autocast(training.precision, world):
-                        loss = token_loss(forward, ids) / micro_steps
-                    loss.backward()
+                        loss = token_loss(forward, {INPUT_IDS: ids})
+                    (loss / (batch * SEQ_LEN)).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), training.clip)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)

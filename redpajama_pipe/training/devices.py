@@ -170,6 +170,13 @@ def accumulating(forward: Any, last: bool) -> Iterator[None]:
             yield
 
 
+def scale_gradients(model: Any, factor: float) -> None:
+    """Multiply the gradients."""
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)
+
+
 def clip_gradients(model: Any, clip: float) -> float:
     """Scale the gradients down to a norm of `clip` (0: leave them), and return their norm before that."""
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip if clip > 0 else float("inf"))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from redpajama_pipe import manifest, recipe, storage
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.progress import Progress
+from redpajama_pipe.progress import Progress, human_seconds
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.training import experiment_corpus as corpora
 from redpajama_pipe.training import experiment_measures as measures
@@ -72,7 +72,8 @@ def run(experiment: Experiment, output: str, master: str | None = None, *, quiet
         "schedules": {arm: _schedule(folder, arm) for arm in ARMS},
         **experiment_report.aggregate(scored, experiment.corpus.threshold),
     }
-    experiment_report.write(results, folder)
+    names = experiment_report.write(results, folder)
+    _say(f"-- {', '.join(names)} in {folder}  ({human_seconds(time.monotonic() - began)})", quiet)
     return results
 
 

@@ -113,8 +113,8 @@ def _groups(
     }
 
 
-def write(results: Mapping[str, Any], folder: Path) -> None:
-    """Write results.json, results.md, exposure.svg, copies.svg and order.svg."""
+def write(results: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write results.md with its plots, and results.json; returns the names, what is to be read first at the front."""
     exposure = sorted({name for rows in results["by_exposure"].values() for name in rows}, key=measures.group_order)
     copies = sorted({name for rows in results["by_copies"].values() for name in rows}, key=measures.group_order)
     plots = {
@@ -131,6 +131,7 @@ def write(results: Mapping[str, Any], folder: Path) -> None:
     text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
     storage.write_bytes(str(folder / "results.json"), text.encode())
     storage.write_bytes(str(folder / "results.md"), render(results).encode())
+    return ["results.md", *plots, "results.json"]
 
 
 def render(results: Mapping[str, Any]) -> str:
@@ -170,19 +171,26 @@ def render(results: Mapping[str, Any]) -> str:
             "decontaminated ones. Below 0: deduplication helps.",
         ]
     length = f"{results['settings']['prompt']} ids given, {results['settings']['continuation']} decoded greedily"
+    recency = "An effect of recency shows as a lower loss later; but the groups are other texts."
     sections = (
-        ("by_exposure", "Memorisation by exposure", f"How often the model itself read the text; {length}.", "read"),
-        ("by_copies", "Memorisation by copies in the corpus", "Before deduplication: what it protects.", "copies"),
-        ("by_part", "Order: texts read once, by when", "An effect of recency shows as a lower loss later.", "when"),
+        (
+            "by_exposure",
+            "Memorisation by exposure",
+            f"How often the model itself read it; {length}.",
+            "read",
+            "exposure",
+        ),
+        ("by_copies", "Memorisation by copies in the corpus", "Before deduplication.", "copies", "copies"),
+        ("by_part", "Order: texts read once, by when", recency, "when", "order"),
     )
-    for key, title, note, first in sections:
+    for key, title, note, first, plot in sections:
         rows = [
             (setting, group, f"{row['texts']:g}", row["score"]["n"], *(Mean(**row[value]) for value in _VALUES))
             for setting, groups in results[key].items()
             for group, row in sorted(groups.items(), key=lambda item: _place(item[0]))
         ]
         header = ("models", first, "texts", "n", "memorised", "ids given back", "loss")
-        lines += ["", f"## {title}", "", note, "", *_table(header, rows)]
+        lines += ["", f"## {title}", "", note, "", *_table(header, rows), "", f"![{title}, the loss]({plot}.svg)"]
     lines += ["", "## What cannot be concluded", "", *(f"- {caution}" for caution in _CAUTIONS)]
     if seeds < 3:
         lines.append(f"- {figures.plural(seeds, 'seed')}: the errors say next to nothing.")

@@ -19,9 +19,9 @@ from redpajama_pipe.tokens.loader import Piece, SequenceReader
 from redpajama_pipe.tokens.lookup import Lookup
 from redpajama_pipe.training.experiment_measures import match
 from redpajama_pipe.training.memorisation import extractible, times_seen
+from redpajama_pipe.training.rows import NO_LABEL
 
 BATCH = 64
-_NO_LABEL = -100  # torch's cross_entropy leaves it out
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,13 @@ def document_losses(
     nats, counts = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
     for start in range(0, len(windows), BATCH):
         some = windows[start : start + BATCH]
-        ids = np.full((len(some), max(map(len, some))), _NO_LABEL, np.int64)
+        ids = np.full((len(some), max(map(len, some))), NO_LABEL, np.int64)
         for row, window in zip(ids, some, strict=True):
             row[: len(window)] = window
         owner = owners[start : start + BATCH]
         each = _losses(model, torch.from_numpy(ids).to(model.device)).double().sum(dim=1).cpu().numpy()
         np.add.at(nats, owner, each)
-        np.add.at(counts, owner, (ids[:, 1:] != _NO_LABEL).sum(axis=1))
+        np.add.at(counts, owner, (ids[:, 1:] != NO_LABEL).sum(axis=1))
     return nats, counts
 
 
@@ -119,5 +119,5 @@ def _losses(model: Any, ids: Any) -> Any:
     with torch.no_grad():
         logits = model(input_ids=ids[:, :-1].clamp(min=0), use_cache=False).logits
     labels = ids[:, 1:]
-    losses = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none", ignore_index=_NO_LABEL)
+    losses = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none", ignore_index=NO_LABEL)
     return losses.view(labels.shape)

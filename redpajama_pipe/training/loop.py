@@ -1,8 +1,8 @@
 """The training loop: a run's sequences in schedule order into a GPT-NeoX model, resumed to the bit.
 
-One step reads the next `batch_size` turns, each rank its slice of every micro-step, and makes one update. A checkpoint
-of step N has seen exactly turns 0 to N * batch_size - 1. The same command goes on from the last checkpoint; on one CPU
-the losses are those of a run that was never interrupted, bit for bit.
+One step reads the next `batch_size` turns, each rank its slice of every micro-step, and makes one update, in which each
+predicted id weighs the same. A checkpoint of step N has seen exactly turns 0 to N * batch_size - 1. The same command
+goes on from the last checkpoint; on one CPU the losses are those of a run that was never interrupted, bit for bit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError, PipelineError, RecipeError
 from redpajama_pipe.recipe import to_tree
 from redpajama_pipe.report import figures
-from redpajama_pipe.tokens.loader import INPUT_IDS, TokenLoader, open_run
+from redpajama_pipe.tokens.loader import INPUT_IDS, TokenLoader
 from redpajama_pipe.training import checkpoint, metrics
 from redpajama_pipe.training.checkpoint import Checkpoint
 from redpajama_pipe.training.devices import (
@@ -35,11 +35,13 @@ from redpajama_pipe.training.devices import (
     machine,
     open_world,
     peak_flops,
+    scale_gradients,
 )
 from redpajama_pipe.training.learning_rate import learning_rate
 from redpajama_pipe.training.models import Model, build, count_parameters, decay_groups, flops_per_token
 from redpajama_pipe.training.options import LEARNED
-from redpajama_pipe.training.validation import HeldOut, token_loss
+from redpajama_pipe.training.rows import open_rows
+from redpajama_pipe.training.validation import HeldOut, count_labels, token_loss
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Result:
 
     Attributes:
         step: updates done, those before a resume too.
-        tokens: predicted in all of them.
+        tokens: of all of them, padding counted.
         loss: of the last step, before its update; None: there was nothing to do.
         validation_loss: after it; None: there is no validation.
         checkpoint: folder of the last one.
@@ -107,7 +109,7 @@ class _Run:
         self.world, self.settings = world, settings
         self.output = storage.absolute(settings.output)
         self.model_settings, self.training = settings.model, settings.model.training
-        self.reader = open_run(settings.run, settings.epochs)
+        self.reader = open_rows(settings.run, settings.epochs, self.training.attention)
         self.batch_size = self.training.batch_size or self.reader.batch_size
         available = len(self.reader) // self.batch_size
         self.total = self.training.steps or available
@@ -153,11 +155,6 @@ class _Run:
 
     def _check(self, available: int) -> None:
         shape, micro = self.model_settings.architecture, self.training.micro_batch * self.world.size
-        if self.reader.packing != "concat":
-            raise RecipeError(
-                f"the schedule is packed ({self.reader.packing}): its padding and borders need a loss mask and an "
-                "attention of their own, which this loop has not; train on schedule.packing=concat"
-            )
         if self.reader.seq_len > shape.max_positions:
             raise RecipeError(
                 f"sequences of {self.reader.seq_len} tokens, but architecture.max_positions is {shape.max_positions}"
@@ -177,11 +174,12 @@ class _Run:
     def _same(self, saved: Checkpoint) -> None:
         """Refuse a checkpoint of other settings."""
         before = saved.manifest.recipe
+        training = {"attention": "sequence", **before["training"]}  # what it was before it could be said
         pairs = [
             (f"architecture.{key}", before["architecture"].get(key), value)
             for key, value in self.tree["architecture"].items()
         ]
-        pairs += [(f"training.{key}", before["training"].get(key), self.tree["training"][key]) for key in LEARNED]
+        pairs += [(f"training.{key}", training.get(key), self.tree["training"][key]) for key in LEARNED]
         changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
         if changed:
             raise RecipeError(f"{saved.folder} has other settings: {'; '.join(changed)}; use another --output")
@@ -247,20 +245,30 @@ class _Run:
             )
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            losses = torch.zeros((), device=world.device)
+            nats, predicted = torch.zeros((), dtype=torch.float64, device=world.device), 0
             for micro in range(micro_steps):
                 asked = time.perf_counter()
-                ids = next(batches)
+                batch = next(batches)
                 waited += time.perf_counter() - asked
-                self._check_ids(ids)
-                ids = ids.to(world.device, non_blocking=True)
+                self._check_ids(batch[INPUT_IDS])
+                predicted += count_labels(batch)
+                batch = {name: values.to(world.device, non_blocking=True) for name, values in batch.items()}
                 with accumulating(self.forward, micro == micro_steps - 1):
                     with autocast(training.precision, world):
-                        loss = token_loss(self.forward, ids) / micro_steps
-                    loss.backward()
-                losses += loss.detach()
+                        loss = token_loss(self.forward, batch)
+                    (loss * (world.size / tokens)).backward()  # the ranks' mean is taken
+                nats += loss.detach()
+            whole, labels = world.sum(nats.item(), predicted)
+            labels = int(labels)
+            if not labels:
+                raise PipelineError(
+                    f"step {self.step + 1:,} has no id to predict: each of its documents has one; make the batch "
+                    "larger, or leave such documents out"
+                )
+            if labels < tokens:  # padding: how much is known at the end only
+                scale_gradients(self.model, tokens / labels)
             norm = clip_gradients(self.model, training.clip)
-            loss_value = world.sum(losses.item())[0] / world.size
+            loss_value = whole / labels
             if not math.isfinite(loss_value) or not math.isfinite(norm):
                 raise PipelineError(
                     f"step {self.step + 1:,}: loss {loss_value}, norm of the gradient {norm}: training has diverged; "
@@ -277,6 +285,7 @@ class _Run:
                 "loss": loss_value,
                 "lr": rate,
                 "grad_norm": norm,
+                "labels": labels,
                 "seconds": round(seconds, 6),
                 "tokens_per_second": round(tokens / seconds, 1),
                 "mfu": round(flops / seconds / (peak * world.size), 5) if peak else None,
@@ -285,12 +294,12 @@ class _Run:
             }
 
     def _batches(self) -> Iterator[Any]:
-        """Yield the ids of each micro-step, (sequences, seq_len + 1)."""
+        """Yield the batch of each micro-step."""
         random = torch.get_rng_state()
         for number, batch in enumerate(self.loader):
             if number == 0:
                 torch.set_rng_state(random)  # starting a DataLoader draws a number; a resumed run would draw one more
-            yield batch[INPUT_IDS]
+            yield batch
 
     def _check_ids(self, ids: Any) -> None:
         size = self.model_settings.architecture.vocab_size

@@ -21,8 +21,8 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from redpajama_pipe import schema
-from redpajama_pipe.errors import InputError
+from redpajama_pipe import manifest, schema
+from redpajama_pipe.errors import InputError, ManifestError, RecipeError, SetupError
 from redpajama_pipe.report import figures
 from redpajama_pipe.report.table import format_table
 from redpajama_pipe.storage import File
@@ -95,16 +95,26 @@ def measure(
     Args:
         run: the run's folder, on a local disk.
         checkpoint_folder: a checkpoint, or the output folder of `train`: its last one.
-        sequences: how many, evenly spread over the whole schedule, those to come included; 0: all.
+        sequences: how many, evenly spread over the whole schedule, those to come included; 0: all. Those of a packed
+            schedule whose window holds padding are left out.
         batch_size: sequences decoded together.
         device: cuda, cpu or auto.
         dtype: of the model's weights; the published evaluation takes float16.
         told: called with (done, total) sequences.
 
     Raises:
-        InputError: the checkpoint was trained on something else, or the window is longer than a sequence.
+        InputError: the checkpoint was trained on something else, the window is longer than a sequence, or every one
+            holds padding.
         ManifestError: the checkpoint or the run is not finished.
+        RecipeError: a number that cannot be.
+        SetupError: a GPU is asked for and there is none.
     """
+    if sequences < 0 or batch_size < 1:
+        raise RecipeError(
+            f"{sequences} sequences, {batch_size} at a time; give 0 (all) or more, and 1 or more at a time"
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SetupError("the device is cuda, but torch sees no GPU; use --device cpu, or mend CUDA")
     found = find_checkpoint(checkpoint_folder)
     reader = open_run(run, found.manifest.counts["epochs"])
     cursor = reader.cursor(found.manifest.counts["loader"])
@@ -113,7 +123,12 @@ def measure(
         raise InputError(f"a window of {prompt} + {continuation} ids, but sequences have {reader.seq_len} tokens")
     batch = int(found.manifest.counts["batch_size"])
     count = min(sequences or len(reader), len(reader))
-    turns = np.unique(np.linspace(0, len(reader) - 1, count).astype(np.int64)).tolist()
+    spread = np.unique(np.linspace(0, len(reader) - 1, count).astype(np.int64)).tolist()
+    inside = {turn: list(clip_pieces(reader.pieces(turn), width)) for turn in spread}
+    turns = [turn for turn, own in inside.items() if sum(piece.length for piece in own) == width]
+    if not turns:
+        raise InputError(f"none of {len(spread):,} sequences of {run} begins with {width} ids that are no padding")
+    pieces = [inside[turn] for turn in turns]
     place = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
     model = checkpoint.open_model(found, getattr(torch, dtype)).to(place).eval()
     windows = np.empty((len(turns), width), np.int64)
@@ -123,7 +138,6 @@ def measure(
         windows[some] = reader.read(turns[some])[:, :width]
         scores[some] = extractible(model, windows[some], prompt)
         told(min(first + batch_size, len(turns)), len(turns))
-    pieces = [list(clip_pieces(reader.pieces(turn), width)) for turn in turns]
     numbers = sorted({piece.document for each in pieces for piece in each})
     visits = Lookup(reader).visits(numbers)
     known = documents.rows_of(reader, numbers, [schema.DOC_ID, schema.SOURCE, schema.SUBSET, schema.LANGUAGE])
@@ -153,7 +167,12 @@ def find_checkpoint(folder: str) -> Checkpoint:
     Raises:
         ManifestError: there is none.
     """
-    found = checkpoint.latest(folder) if Path(folder, "checkpoints").is_dir() else None
+    inside = Path(folder, "checkpoints").is_dir()
+    found = checkpoint.latest(folder) if inside else None
+    if found is None and (inside or not manifest.find(folder)):
+        raise ManifestError(
+            f"no finished checkpoint in {folder}; give the output folder of pretrain, or one of its checkpoints/step…"
+        )
     return found or checkpoint.read(folder)
 
 
@@ -223,7 +242,7 @@ def steps_seen(
 
 
 def render(found: Memorisation) -> str:
-    """Draw memorised shares against exposure and against copies, without a newline at the end."""
+    """Draw memorised shares against exposure, copies and dropped duplicates, without a newline at the end."""
     rows = found.rows
     memorised = rows.column("memorised").to_numpy()
     scores = rows.column("score").to_numpy()
@@ -231,7 +250,10 @@ def render(found: Memorisation) -> str:
         f"checkpoint of step {found.step:,}: {figures.plural(len(memorised), 'sequence')}, "
         f"{found.prompt} ids given, {found.continuation} decoded greedily",
     ]
-    for name, title in (("times_seen", "times seen before"), ("copies", "copies in the shards")):
+    titles = {"times_seen": "times seen before", "copies": "copies in the shards"}
+    if not rows.column("dropped_duplicates").null_count:  # the run's decisions are here
+        titles["dropped_duplicates"] = "duplicates dropped"
+    for name, title in titles.items():
         groups = _doubling(rows.column(name).to_numpy())
         body = [
             (label, int(inside.sum()), int(memorised[inside].sum()), *_shares(memorised[inside], scores[inside]))

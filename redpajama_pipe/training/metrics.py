@@ -1,8 +1,9 @@
 """What is known of each step: one JSON line, TensorBoard where it is installed, and a line that moves.
 
-A step's keys: step (updates done), loss (mean over the batch, before the update), lr, grad_norm (before clipping),
-seconds, tokens_per_second, mfu (null: the device's peak is not known), data_wait (share of the step that waited for the
-loader), memory_bytes (most held by rank 0). A step that was validated has validation_loss too.
+A step's keys: step (updates done), loss (mean over the batch's labels, before the update), lr, grad_norm (before
+clipping), labels (ids predicted), seconds, tokens_per_second (padding counted, as in mfu), mfu (null: the device's peak
+is not known), data_wait (share of the step that waited for the loader), memory_bytes (most held by rank 0). A step that
+was validated has validation_loss too.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from typing import Literal
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.training.learning_rate import Schedule
 
+Attention = Literal["sequence", "document"]
+
 # Steps of Pythia's checkpoints before the regular ones: `extra-save-iters`.
 FIRST_STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -52,6 +54,8 @@ class Training:
         batch_size: sequences a step; null: the run's schedule's.
         steps: stop after so many, without a change of the learning rate's schedule; null: the run's schedule's.
         seed: of the initial weights (1234).
+        attention: `sequence`: an id sees all that stands before it in its sequence, other documents too (Pythia);
+            `document`: its own document alone, with positions from 0, and a document's first id is not predicted.
         precision: `bf16` under autocast with weights in fp32, `fp32`, or `auto`: bf16 on a GPU that has it.
         micro_batch: sequences a rank and forward pass; the gradients of a batch are summed up over several.
         compile: torch.compile the model.
@@ -77,6 +81,7 @@ class Training:
     batch_size: int | None = None
     steps: int | None = None
     seed: int = 1234
+    attention: Attention = "sequence"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     micro_batch: int = 8
     compile: bool = False
@@ -130,4 +135,5 @@ LEARNED = (
     "clip",
     "batch_size",
     "seed",
+    "attention",
 )

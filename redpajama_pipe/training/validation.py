@@ -5,6 +5,7 @@ That none of another run's documents is trained on is looked up in the token map
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,21 +18,32 @@ from torch.nn.functional import cross_entropy
 from redpajama_pipe import schema
 from redpajama_pipe.errors import InputError, RecipeError
 from redpajama_pipe.tokens.exposures import Exposures
-from redpajama_pipe.tokens.loader import SequenceReader, open_run, rank_batches
+from redpajama_pipe.tokens.loader import INPUT_IDS, SequenceReader, rank_batches
 from redpajama_pipe.training import documents
 from redpajama_pipe.training.devices import World, autocast
 from redpajama_pipe.training.options import Training
+from redpajama_pipe.training.rows import LABELS, NO_LABEL, POSITIONS, attention_mask, mark, open_rows
 
 
-def token_loss(forward: Any, ids: Any) -> Any:
-    """Return the mean cross-entropy of predicting each id from those before it, in nats.
+def token_loss(forward: Any, batch: Mapping[str, Any]) -> Any:
+    """Return the summed cross-entropy of predicting a batch's labels from what each id sees, in nats.
 
     Args:
         forward: a model.
-        ids: (sequences, seq_len + 1): all but the last are inputs, all but the first are labels.
+        batch: `input_ids` (sequences, seq_len + 1): all but the last are inputs; and what `rows.mark` gives. Without
+            labels all ids but the first are labels; without position_ids an id sees all that stands before it.
     """
-    logits = forward(input_ids=ids[:, :-1], use_cache=False).logits
-    return cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+    ids, positions = batch[INPUT_IDS], batch.get(POSITIONS)
+    seen = {} if positions is None else {"position_ids": positions, "attention_mask": attention_mask(positions)}
+    logits = forward(input_ids=ids[:, :-1], use_cache=False, **seen).logits
+    labels = batch.get(LABELS, ids[:, 1:])
+    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="sum", ignore_index=NO_LABEL)
+
+
+def count_labels(batch: Mapping[str, Any]) -> int:
+    """Count the ids that a batch predicts."""
+    labels = batch.get(LABELS)
+    return int(batch[INPUT_IDS][:, 1:].numel() if labels is None else (labels != NO_LABEL).sum())
 
 
 class HeldOut:
@@ -52,9 +64,10 @@ class HeldOut:
         self._training, self._world = training, world
         self._step = training.micro_batch * world.size
         if settings.documents == "unread":
-            ids = unread_sequences(reader, settings.sequences)
+            ids, owner = unread_sequences(reader, settings.sequences)
+            rows = {INPUT_IDS: ids, **(mark(ids, owner, "document") if training.attention == "document" else {})}
         else:
-            other = open_run(settings.documents, settings.epochs)
+            other = open_rows(settings.documents, settings.epochs, training.attention)
             if other.seq_len != reader.seq_len:
                 raise InputError(
                     f"{settings.documents} has sequences of {other.seq_len} tokens, training has {reader.seq_len}; "
@@ -67,37 +80,42 @@ class HeldOut:
                     f"{shared:,} documents of {settings.documents} are in the training run too, so they are not held "
                     "out; give a run over other documents as training.validation.documents"
                 )
-            ids = other.read(range(count))
-        self._ids = ids[: len(ids) // self._step * self._step]
-        if not len(self._ids):
+            rows = other.batch(range(count))
+        found = len(rows[INPUT_IDS])
+        self._count = found // self._step * self._step
+        self._rows = {name: torch.from_numpy(values[: self._count]) for name, values in rows.items()}
+        if not self._count:
             raise RecipeError(
-                f"{len(ids)} sequences to validate on, but one micro-step takes {self._step}; "
+                f"{found} sequences to validate on, but one micro-step takes {self._step}; "
                 "raise training.validation.sequences, hold more documents out, or lower training.micro_batch"
             )
+        if not count_labels(self._rows):
+            raise InputError("no id of the held-out sequences is predicted: each document has one; hold others out")
 
     def loss(self, model: Any, forward: Any) -> float:
-        """Return the mean loss; all ranks call it."""
-        world, total, count = self._world, 0.0, 0
+        """Return the mean loss of a label; all ranks call it."""
+        world, total, labels = self._world, 0.0, 0
         model.eval()
         with torch.no_grad():
-            for turns in rank_batches(len(self._ids), self._step, world.rank, world.size):
-                ids = torch.from_numpy(self._ids[turns.start : turns.stop]).to(world.device)
+            for turns in rank_batches(self._count, self._step, world.rank, world.size):
+                batch = {name: values[turns.start : turns.stop] for name, values in self._rows.items()}
+                labels += count_labels(batch)
+                batch = {name: values.to(world.device) for name, values in batch.items()}
                 with autocast(self._training.precision, world):
-                    total += float(token_loss(forward, ids).item())
-                count += 1
+                    total += float(token_loss(forward, batch).item())
         model.train()
-        whole, batches = world.sum(total, count)
-        return whole / batches
+        nats, predicted = world.sum(total, labels)
+        return nats / predicted
 
 
-def unread_sequences(reader: SequenceReader, count: int) -> NDArray[np.int64]:
+def unread_sequences(reader: SequenceReader, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut the documents that no turn of a schedule reads, in the order of the shards, into sequences.
 
     Such are those that `schedule.split` leaves out, and those that the last epoch of a joint shuffle does not reach.
 
     Returns:
         (sequences, seq_len + 1) ids, `count` of them or as many as there are; each begins with the last id of the one
-        before.
+        before. And of the same shape, which document each id belongs to.
 
     Raises:
         InputError: every document is read, or the others do not fill one sequence.
@@ -105,23 +123,24 @@ def unread_sequences(reader: SequenceReader, count: int) -> NDArray[np.int64]:
     unread = np.flatnonzero(Exposures(reader).tokens_seen == 0)
     need = count * reader.seq_len + 1
     pieces: list[NDArray[Any]] = []
+    lengths: list[int] = []
     have = 0
     for document in unread.tolist():
         if have >= need:
             break
         shard, sequence = reader.place(document)
         pieces.append(reader.shard(shard).get(sequence))
-        have += len(pieces[-1])
+        lengths.append(len(pieces[-1]))
+        have += lengths[-1]
     found = min(count, (have - 1) // reader.seq_len)
     if found < 1:
         raise InputError(
             f"the schedule reads all but {len(unread):,} documents of {reader.tokens}, with {have:,} tokens: too few "
             "to validate on; set schedule.split to hold some out, or name another run"
         )
+    places = np.arange(found)[:, None] * reader.seq_len + np.arange(reader.seq_len + 1)
     stream = np.concatenate(pieces).astype(np.int64)
-    starts = np.arange(found)[:, None] * reader.seq_len
-    ids: NDArray[np.int64] = stream[starts + np.arange(reader.seq_len + 1)]
-    return ids
+    return stream[places], np.repeat(unread[: len(lengths)], lengths)[places]
 
 
 def shared_documents(held_out: SequenceReader, sequences: int, trained: SequenceReader) -> int:

@@ -257,7 +257,8 @@ def test_results_are_written_as_json_markdown_and_svg(tmp_path: Path) -> None:
         "schedules": {"standard": {"steps": 8, "epochs": 1.0}, "deduped": {"steps": 8, "epochs": 1.25}},
         **report.aggregate([entry("standard", 1, 4.0), entry("deduped", 1, 3.5)], 0.8),
     }
-    report.write(results, tmp_path)
+    names = report.write(results, tmp_path)
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     assert json.loads((tmp_path / "results.json").read_text("utf-8")) == results
     text = (tmp_path / "results.md").read_text("utf-8")
     assert "| deduped | 8 | 1.25 |" in text
@@ -267,6 +268,7 @@ def test_results_are_written_as_json_markdown_and_svg(tmp_path: Path) -> None:
     assert "What cannot be concluded" in text
     assert "1 seed: the errors say next to nothing." in text
     for name in ("exposure.svg", "copies.svg", "order.svg"):
+        assert f"({name})" in text
         root = ElementTree.fromstring((tmp_path / name).read_text("utf-8"))
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert len(root.findall("{*}polyline")) == 2

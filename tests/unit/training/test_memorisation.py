@@ -18,7 +18,7 @@ from made_run import doc_id, make_run  # noqa: E402
 from training_factory import VOCABULARY, random_documents, settings  # noqa: E402
 
 from redpajama_pipe import manifest, schema  # noqa: E402
-from redpajama_pipe.errors import InputError, ManifestError  # noqa: E402
+from redpajama_pipe.errors import InputError, ManifestError, RecipeError, SetupError  # noqa: E402
 from redpajama_pipe.storage import File  # noqa: E402
 from redpajama_pipe.tokens.loader import Piece, open_run  # noqa: E402
 from redpajama_pipe.tokens.lookup import Visit  # noqa: E402
@@ -148,9 +148,12 @@ def test_dropped_duplicates_come_from_the_decisions(trained: tuple[Path, Path]) 
     size = (folder / "part-00000.parquet").stat().st_size
     manifest.write(str(folder), "dedup", {}, {}, {}, [File("part-00000.parquet", size, "")])
     try:
-        after = memorisation.measure(str(run), str(output), sequences=5).rows.column("dropped_duplicates").to_pylist()
+        joined = memorisation.measure(str(run), str(output), sequences=5)
     finally:
         (folder / "_manifest.json").unlink()
+    after = joined.rows.column("dropped_duplicates").to_pylist()
+    assert "│ duplicates dropped " in memorisation.render(joined)
+    assert "duplicates dropped" not in memorisation.render(before)
     assert after[0] == 2
     assert sum(after) in (2, 2 * after.count(2))
 
@@ -162,8 +165,19 @@ def test_what_does_not_belong_together_is_refused(trained: tuple[Path, Path], tm
         memorisation.measure(str(other), str(output))
     with pytest.raises(InputError, match=r"a window of 40 \+ 40 ids, but sequences have 64 tokens"):
         memorisation.measure(str(run), str(output), prompt=40, continuation=40)
-    with pytest.raises(ManifestError, match="no finished output"):
-        memorisation.measure(str(run), str(tmp_path / "nothing"))
+    (tmp_path / "broken/checkpoints/step00000040").mkdir(parents=True)
+    for nothing in ("nothing", "broken"):
+        with pytest.raises(
+            ManifestError, match=rf"no finished checkpoint in .*{nothing}; give the output folder of pret"
+        ):
+            memorisation.measure(str(run), str(tmp_path / nothing))
+    with pytest.raises(RecipeError, match="-1 sequences, 64 at a time; give 0"):
+        memorisation.measure(str(run), str(output), sequences=-1)
+    with pytest.raises(RecipeError, match="9 sequences, 0 at a time"):
+        memorisation.measure(str(run), str(output), sequences=9, batch_size=0)
+    if not torch.cuda.is_available():
+        with pytest.raises(SetupError, match="torch sees no GPU; use --device cpu"):
+            memorisation.measure(str(run), str(output), device="cuda")
     with pytest.raises(InputError, match="is no checkpoint but the output of tokenize; give a folder like step"):
         memorisation.measure(str(run), str(run / "tokens"))
 

@@ -119,9 +119,7 @@ def test_settings_load_without_torch_and_spark() -> None:
     assert run_python(code, "torch", "transformers") == "50688\n"
 
 
-@pytest.mark.parametrize(
-    "command", ["pretrain /nowhere --model tiny -o x", "memorisation /nowhere --checkpoint x -o y"]
-)
+@pytest.mark.parametrize("command", ["pretrain . --model tiny -o x", "memorisation . --checkpoint x -o y"])
 def test_commands_say_in_one_line_that_torch_is_missing(command: str) -> None:
     code = (
         "import importlib.util as util\n"

@@ -51,9 +51,10 @@ def test_a_tiny_model_learns_a_planted_pattern(pattern_run: Path, tmp_path: Path
     assert done.tokens == done.step * BATCH * SEQ_LEN
     assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step00000050", "step00000059"]
     assert done.checkpoint.endswith("step00000059")
+    assert {row["labels"] for row in found} == {BATCH * SEQ_LEN}
     for row in found:
         assert set(row) == {
-            *("step", "loss", "lr", "grad_norm", "seconds", "tokens_per_second"),
+            *("step", "loss", "lr", "grad_norm", "labels", "seconds", "tokens_per_second"),
             *("mfu", "data_wait", "memory_bytes"),
         }
         assert 0 <= row["data_wait"] <= 1
@@ -216,7 +217,7 @@ def test_validation_reads_what_is_not_trained_on(pattern_run: Path, tmp_path: Pa
     short = random_documents(1200, 10, 1)
     run = make_run(tmp_path / "short", [short[:150], short[150:]], seq_len=SEQ_LEN, batch_size=BATCH)
     reader = open_run(run, 1.5)
-    ids = unread_sequences(reader, 1000)
+    ids, owner = unread_sequences(reader, 1000)
     assert (ids[1:, 0] == ids[:-1, -1]).all()
     # the last id of a sequence is no input, so a last piece of one id does not read its document
     read = set()
@@ -224,6 +225,8 @@ def test_validation_reads_what_is_not_trained_on(pattern_run: Path, tmp_path: Pa
         *inner, last = reader.pieces(turn)
         read |= {piece.document for piece in inner if piece.length} | ({last.document} if last.length > 1 else set())
     stream = [token for document, own in enumerate(short) if document not in read for token in own.tolist()]
+    documents = [document for document, own in enumerate(short) if document not in read for _ in own]
+    assert owner[:, :-1].reshape(-1).tolist() == documents[: owner[:, :-1].size]
     assert ids[:, :-1].reshape(-1).tolist() == stream[: ids[:, :-1].size]
     assert len(ids) == (len(stream) - 1) // SEQ_LEN
     few = ["training.validation.documents=unread", "training.validation.every=5", "training.validation.sequences=9"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from redpajama_pipe.tokens.packing import Packing
 from redpajama_pipe.training import models
 
 VOCABULARY = 128
@@ -48,3 +50,26 @@ def weights(folder: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return dict(load_file(f"{folder}/model.safetensors"))
+
+
+def packed_run(folder: Path, documents: Sequence[NDArray[Any]], packing: Packing, batch_size: int = 4) -> Path:
+    """A run of one shard whose sequences are packed; they are padded with id 1, which documents hold too."""
+    from made_run import make_run
+
+    from redpajama_pipe.recipe import Schedule, load, to_tree
+    from redpajama_pipe.run_folder import RunFolder
+    from redpajama_pipe.stages import build_schedule
+    from redpajama_pipe.tokens.spec import load_spec
+
+    make_run(folder, [documents], epochs=(), spec=to_tree(load_spec("gpt_neox_20b")))
+    (folder / "schedule/_manifest.json").unlink()
+    schedule = Schedule(seq_len=SEQ_LEN, batch_size=batch_size, epochs=(1.0,), packing=packing)
+    build_schedule.run(replace(load("sample"), schedule=schedule), RunFolder.at(str(folder)), quiet=True)
+    return folder
+
+
+def mixed_documents(count: int, seed: int) -> list[NDArray[np.int64]]:
+    """Documents of 1 to 50 ids, so that some fill a sequence, some are cut, and some predict nothing."""
+    random = np.random.default_rng(seed)
+    sizes = [1, 2, SEQ_LEN, SEQ_LEN + 1, *random.integers(1, 50, count - 4).tolist()]
+    return [random.integers(0, VOCABULARY, size) for size in sizes]
