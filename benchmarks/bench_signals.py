@@ -1,11 +1,14 @@
 """Signals: megabytes of text a second on one core, against datatrove's four filters and Dolma's taggers.
 
-    python benchmarks/bench_signals.py [--data documents.jsonl.zst] [--megabytes 20] [--curve 1,10,50]
+    python benchmarks/bench_signals.py [--data documents.jsonl.zst] [--megabytes 20]
         [--datatrove-python path] [--dolma-python path]
+    python benchmarks/bench_signals.py --long 25,50,100,200 [--data ...] [--families gopher,datatrove]
+    python benchmarks/bench_signals.py --first
 
-The peers run in their own interpreters, on a sample of the same documents. Times are CPU seconds of the process, the
-best of several rounds; the first batch, which compiles or loads the kernels, stands on its own. The curve scores one
-growing document with every family and shows the peak of memory beside its size.
+Times are CPU seconds. The first form takes the best of several rounds; the peers run in their own interpreters, on a
+sample of the same documents. --long scores one document of each size, in a process for each family, and shows time by
+length and the peak of memory beside the document. --first shows what a worker's first batch costs with no kernel
+compiled, and with all of them in the cache.
 """
 
 from __future__ import annotations
@@ -13,12 +16,16 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
+from pathlib import Path
 
 import pyarrow as pa
 import zstandard
@@ -33,7 +40,8 @@ TOGETHER = {
     "Gopher + C4 + FineWeb": ("gopher", "c4", "fineweb"),
     "Gopher + C4 + FineWeb + RP-V2": ("gopher", "c4", "fineweb", "redpajama_v2"),
 }
-NOT_TEXT = ("url",)  # families that read no text
+NOT_TEXT = ("url_lists",)  # families that read no text
+LANGUAGE = "language"  # no family, but part of the same pass
 DATATROVE = """
 import json, sys, time
 from datatrove.data import Document
@@ -108,15 +116,128 @@ def peer(python: str, program: str, texts: Sequence[str]) -> float:
     return float(done.stdout.strip().splitlines()[-1])
 
 
+def compute(names: Sequence[str], texts: pa.Array) -> None:
+    """Do the work of some families, or tell the language."""
+    if LANGUAGE in names:
+        from redpajama_pipe.signals.language import NAME, identify
+
+        identify(texts, NAME)
+    signals = select([name for name in names if name != LANGUAGE])
+    if signals:
+        score(texts, signals)
+
+
+def child(name: str, paths: str) -> int:
+    """Print for each file of text CPU seconds and bytes of memory beside it; without files, for a batch of a line."""
+    names = name.split(",")
+    if not paths:
+        texts = pa.array(["A first batch is a line of words, which is as good as any other.\n"], pa.large_string())
+        begin = time.process_time()
+        compute(names, texts)
+        print(time.process_time() - begin)
+        return 0
+    compute(names, pa.array(["The kernels are loaded with this.\n"], pa.large_string()))
+    for path in paths.split(","):
+        text = pa.py_buffer(bytearray(Path(path).read_bytes()))  # as Parquet has it: Numba compiles by what is writable
+        ends = pa.array([0, text.size], pa.int64()).buffers()[1]
+        document = pa.LargeStringArray.from_buffers(1, ends, text)
+        before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        begin = time.process_time()
+        compute(names, document)
+        taken = time.process_time() - begin
+        print(taken, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return 0
+
+
+def run_child(names: Sequence[str], paths: Sequence[str] = (), cache: str = "") -> list[list[float]] | str:
+    """Run `child` in a fresh interpreter; return its numbers, or why there are none."""
+    environment = {**os.environ, **({"NUMBA_CACHE_DIR": cache} if cache else {})}
+    command = [sys.executable, __file__, "--child", ",".join(names), "--long", ",".join(paths)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        return done.stderr.strip().splitlines()[-1].partition(": ")[2][:80]
+    return [[float(value) for value in line.split()] for line in done.stdout.splitlines()]
+
+
+def first_batches(families: Sequence[str]) -> int:
+    """Print what a first batch costs: compiled in an empty cache, then loaded from it."""
+    ready = []
+    with tempfile.TemporaryDirectory() as cache:
+        print(f"{'first batch, CPU seconds':32} {'compiled':>9} {'loaded':>9}")
+        total = 0.0
+        for name in families:
+            cold, warm = run_child([name], cache=cache), run_child([name], cache=cache)
+            if isinstance(cold, str) or isinstance(warm, str):
+                print(f"{name:32} not measured: {cold}")
+                continue
+            ready.append(name)
+            total += cold[0][0]
+            print(f"{name:32} {cold[0][0]:9.2f} {warm[0][0]:9.2f}")
+        together = run_child(ready, cache=cache)
+        loaded = together if isinstance(together, str) else f"{together[0][0]:.2f}"
+        print(f"{'all of them, in one worker':32} {total:9.2f} {loaded:>9}")
+    return 0
+
+
+def longer(texts: Sequence[str]) -> Iterator[str]:
+    """Yield lines of pages, and of the same pages again with their words in other places: no n-gram comes twice."""
+    for turn in count():
+        for text in texts:
+            for line in text.splitlines():
+                words = line.split(" ")
+                yield line if not turn else " ".join([*words[turn % len(words) :: 2], str(turn), *words[::-2]])
+
+
+def long_documents(texts: Sequence[str], sizes: Sequence[int], families: Sequence[str]) -> int:
+    """Print time and memory by length; a family that is linear takes as long for a byte of any document."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(Path(folder) / f"{size}.txt") for size in sizes]
+        for path, size in zip(paths, sizes, strict=True):
+            left = size
+            with open(path, "wb") as target:
+                for line in longer(texts):
+                    part = f"{line}\n".encode()[:left]
+                    target.write(part.decode(errors="ignore").encode())
+                    left -= len(part)
+                    if not left:
+                        break
+        titles = "".join(f"{size / 1e6:8.0f} MB" for size in sizes)
+        print(f"{'ns a byte of one document':32}{titles}   last : first   memory beside the last, bytes a byte")
+        for name in families:
+            found = run_child([name], paths)
+            if isinstance(found, str):
+                print(f"{name:32} not measured: {found}")
+                continue
+            costs = [1e9 * seconds / size for (seconds, _), size in zip(found, sizes, strict=True)]
+            line = "".join(f"{cost:11.2f}" for cost in costs)
+            # A peak is that of the process so far, and no longer document of a linear family has a lower one.
+            print(f"{name:32}{line}   {costs[-1] / costs[0]:12.2f}   {found[-1][1] / sizes[-1]:10.2f}")
+    return 0
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="", help="JSON lines with `text`; default: made here")
     parser.add_argument("--megabytes", type=float, default=20)
-    parser.add_argument("--curve", default="1,10,50", help="sizes of one document, in megabytes; empty: none")
+    parser.add_argument("--long", default="", help="sizes of one document, in megabytes")
+    parser.add_argument("--first", action="store_true", help="what a worker's first batch costs")
+    parser.add_argument("--families", default="", help="only these, with --long and --first")
     parser.add_argument("--datatrove-python", default="", help="an interpreter with datatrove 0.10 and spaCy")
     parser.add_argument("--dolma-python", default="", help="an interpreter with dolma 1.2")
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child:
+        return child(options.child, options.long)
+    families = [name for name in options.families.split(",") if name]
+    families = families or [LANGUAGE, *(name for name in FAMILIES if name not in NOT_TEXT)]
+    if options.first:
+        return first_batches(families)
+    if options.long:
+        sizes = [int(float(size) * 1e6) for size in options.long.split(",")]
+        return long_documents(
+            read(options.data, max(sizes)) if options.data else synthetic(max(sizes)), sizes, families
+        )
     most = int(options.megabytes * 1e6)
     texts = read(options.data, most) if options.data else synthetic(most)
     array = pa.array(texts, pa.large_string())
@@ -152,16 +273,6 @@ def main() -> int:
             rate = sampled / peer(python, program, sample) / 1e6
             print(f"{title:32} {rate:8.2f} MB/s   {ours} is {rates[ours] / rate:.0f} times as fast")
 
-    page = "\n".join(texts[: max(1, len(texts) // 4)])
-    every = select([name for name in rates if name in FAMILIES])
-    for megabytes in [float(part) for part in options.curve.split(",") if part]:
-        wanted = int(megabytes * 1e6)
-        document = pa.array([(page * (wanted // len(page) + 1))[:wanted]], pa.large_string())
-        begin = time.process_time()
-        score(document, every)
-        taken = time.process_time() - begin
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        print(f"one document of {megabytes:6.0f} MB   {wanted / taken / 1e6:8.1f} MB/s   peak {peak:8.0f} MB")
     return 0
 
 

@@ -165,6 +165,8 @@ class Annotate:
 
     Attributes:
         language_model: path of fastText's lid.176.ftz or .bin, or `lid.176` to find an installed copy.
+        language_sample_bytes: the language of a longer document is told from three windows of it, of a third of so many
+            bytes each: its beginning, middle and end (signals/language_sample.py). 0: of the whole text, as published.
         minhash: the signature that dedup will use.
         signals: names of signals or families to store beside Gopher's and those that the rule sets read.
         word_lists: folder of the word lists that some signals need; empty: look in the usual places.
@@ -175,6 +177,7 @@ class Annotate:
     """
 
     language_model: str = "lid.176"
+    language_sample_bytes: int = 0
     signals: tuple[str, ...] = ()
     word_lists: str = ""
     artifacts: str = ""
@@ -182,6 +185,12 @@ class Annotate:
     perplexity_models: str = ""
     quality_model: str = ""
     minhash: MinHash = field(default_factory=MinHash)
+
+    def __post_init__(self) -> None:
+        if self.language_sample_bytes and self.language_sample_bytes < 300:
+            raise RecipeError(
+                f"annotate.language_sample_bytes is {self.language_sample_bytes}; give 300 or more, or 0 for all text"
+            )
 
 
 @dataclass(frozen=True)

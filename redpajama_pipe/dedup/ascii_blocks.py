@@ -13,9 +13,9 @@ from numba import njit, types, uint64
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from redpajama_pipe.dedup.vectors import address, constant, splat, vector
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones
+from redpajama_pipe.text.vectors import address, constant, splat, vector
 
-BLOCK = 64
 _RANGES = 3
 
 _BYTES = vector(8, BLOCK)
@@ -75,15 +75,6 @@ def _emit_write_block(typingctx: Any, data: Any, at: Any, ranges: Any, buffer: A
     return result(data, types.intp, ranges, buffer, types.intp), codegen
 
 
-def _emit_zeros_below(typingctx: Any, bits: Any) -> Any:
-    """Count the zero bits below the lowest one; 64 of 0."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), codegen
-
-
 def _emit_zeros_above(typingctx: Any, bits: Any) -> Any:
     """Count the zero bits above the highest one; 64 of 0."""
 
@@ -93,19 +84,8 @@ def _emit_zeros_above(typingctx: Any, bits: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-def _emit_ones(typingctx: Any, bits: Any) -> Any:
-    """Count the one bits."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.uint64), codegen
-
-
 _write_block: Any = intrinsic(_emit_write_block)
-_zeros_below: Any = intrinsic(_emit_zeros_below)
 _zeros_above: Any = intrinsic(_emit_zeros_above)
-_ones: Any = intrinsic(_emit_ones)
 
 
 @njit(cache=True, nogil=True)
@@ -141,20 +121,20 @@ def fill_ascii(
         The new `at`, `filled`, `count`, `inside` and `word_at`.
     """
     letters, beyond = _write_block(data, at, ranges, buffer, filled)
-    most = min(_zeros_below(beyond), limit - at)
+    most = min(first_one(beyond), limit - at)
     after_letter = letters << uint64(1) | uint64(inside)
     # What is kept without a gap: letters, and one separator after each word.
-    length = min(_zeros_below(~(letters | after_letter)), most)
+    length = min(first_one(~(letters | after_letter)), most)
     kept = ~uint64(0) >> uint64(64 - length) if length else uint64(0)
     begins = letters & ~after_letter & kept
     stops = after_letter & ~letters & kept
     if begins:
         word_at = at + 63 - _zeros_above(begins)
     k = uint64(count)  # unsigned: a negative index would be looked after
-    count += _ones(stops)
+    count += ones(stops)
     while stops:
         for _ in range(4):  # how many words there are cannot be guessed, so some too many are written
-            stop = filled + _zeros_below(stops)
+            stop = filled + first_one(stops)
             stops &= stops - uint64(1)
             ends[k] = stop
             k += uint64(1)
@@ -162,5 +142,5 @@ def fill_ascii(
     if length:
         inside = np.int64(letters >> uint64(length - 1) & uint64(1))
     if length < most:  # separators that follow another one
-        at += min(_zeros_below(letters >> uint64(length)), most - length)
+        at += min(first_one(letters >> uint64(length)), most - length)
     return at + length, filled + length, count, inside, word_at

@@ -14,34 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.scripts import SCRIPTS_WITHOUT_SPACES
+
 SEPARATOR = 0  # everything else: white space, punctuation, underscores, symbols, controls
 WORD = 1  # str.isalnum()
 MARK = 2  # general category M: belongs to the word before it, and separates where there is none
 ALONE = 3  # str.isalnum() in a script that is written without spaces: a word of its own
-
-# First and last code point of the blocks of the scripts whose words have no space between them: those of the line
-# breaking class SA (Unicode Standard Annex 14, version 14.0: a dictionary finds the words) and Han, Hiragana, Katakana.
-SCRIPTS_WITHOUT_SPACES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x1950, 0x19DF),  # Tai Le, New Tai Lue
-    (0x1A20, 0x1AAF),  # Tai Tham
-    (0x3005, 0x3007),  # ideographic iteration mark, closing mark, zero
-    (0x3021, 0x3029),  # Hangzhou numerals
-    (0x3038, 0x303C),
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x31F0, 0x31FF),  # Katakana phonetic extensions
-    (0x3400, 0x4DBF),  # Han, extension A
-    (0x4E00, 0x9FFF),  # Han
-    (0xA9E0, 0xA9FF),  # Myanmar, extended B
-    (0xAA60, 0xAADF),  # Myanmar, extended A, Tai Viet
-    (0xF900, 0xFAFF),  # Han, compatibility
-    (0xFF66, 0xFF9F),  # Katakana, half width
-    (0x11700, 0x1174F),  # Ahom
-    (0x1AFF0, 0x1B16F),  # Kana, extended B, supplement, extended A, small
-    (0x20000, 0x3FFFF),  # Han, every further extension
-)
 
 # Runs of equal values over all code points as pairs of variable-length integers (7 bits a byte, low bits first; the
 # value with its sign in bit 0), zlib, base 85. The test of this module writes them anew and compares.

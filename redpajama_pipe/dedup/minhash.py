@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from redpajama_pipe import recipe
 from redpajama_pipe.dedup.shingles import NORMALIZATIONS, hash_runs
-from redpajama_pipe.dedup.vectors import address, constant, splat, vector
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.text.vectors import address, constant, splat, vector
 
 SCHEMES = ("affine32", "affine64", "legacy", "redpajama_v2", "datatrove_sha1", "datatrove")
 
@@ -41,7 +41,7 @@ class MinHashSpec:
         normalization: what the words are; they are joined by one space.
             `words`: lower case (one code point to one, Unicode 14.0), maximal runs of letters, digits and other
             numbers (str.isalnum()) with the combining marks that follow them. Everything else only separates, so
-            punctuation does not matter. In a script that is written without spaces (letters.SCRIPTS_WITHOUT_SPACES)
+            punctuation does not matter. In a script that is written without spaces (text.scripts)
             each such character is a word of its own.
             `none`: str.split(), unchanged.
             `redpajama_v2`, `datatrove`, `slimpajama`: as those were made, see normalizations. They cut at spaces in

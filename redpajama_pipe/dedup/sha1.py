@@ -15,7 +15,7 @@ from numba import njit, types, uint64
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from redpajama_pipe.dedup.vectors import address, constant, splat, vector
+from redpajama_pipe.text.vectors import address, constant, splat, vector
 
 LANES = 16
 _GROUPS = 2  # of LANES short messages at once

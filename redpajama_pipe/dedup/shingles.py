@@ -16,13 +16,14 @@ import pyarrow as pa
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from redpajama_pipe.dedup.ascii_blocks import BLOCK, ascii_ranges, fill_ascii
+from redpajama_pipe.dedup.ascii_blocks import ascii_ranges, fill_ascii
 from redpajama_pipe.dedup.letters import ALONE, MARK, SEPARATOR, WORD, Letters, lower_case_words, words_between_spaces
 from redpajama_pipe.dedup.normalizations import PUBLISHED
 from redpajama_pipe.dedup.sha1 import SPARE, Lanes, make_lanes, sha1_spans
-from redpajama_pipe.dedup.unaligned import load_little64
 from redpajama_pipe.dedup.xxh64 import xxh64_spans
+from redpajama_pipe.text.blocks import BLOCK
 from redpajama_pipe.text.buffers import utf8
+from redpajama_pipe.text.unaligned import load_little64
 
 if TYPE_CHECKING:
     from redpajama_pipe.dedup.minhash import MinHashSpec

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from redpajama_pipe.dedup.unaligned import load_little32, load_little64
+from redpajama_pipe.text.unaligned import load_little32, load_little64
 
 _P1, _P2, _P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
 _P4, _P5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5

@@ -66,7 +66,7 @@ def annotate(texts: pa.Array, declared: pa.Array, urls: pa.Array, settings: Anno
     from redpajama_pipe.signals import score
     from redpajama_pipe.signals.language import identify
 
-    identified, probability = identify(texts, model)
+    identified, probability = identify(texts, model, settings.language_sample_bytes)
     language = pc.coalesce(declared.cast(pa.string()), identified)
     resources = Resources(
         settings.word_lists,

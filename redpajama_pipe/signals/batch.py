@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -34,7 +35,8 @@ def score(
 
     Raises:
         RecipeError: an unknown signal.
-        SetupError: a signal that is asked for by name needs a word list or model that is not there.
+        SetupError: a signal that is asked for by name needs a word list or model that is not there; a family that is
+            `lenient` may be asked for as a whole.
         TypeError: `texts` is not an Arrow array of strings.
         ValueError: `language` or `urls` has another length than `texts`.
     """
@@ -45,11 +47,13 @@ def score(
         if given is not None and not isinstance(given, str) and len(given) != len(texts):
             raise ValueError(f"{len(given)} {what} for {len(texts)} documents")
     documents = Documents(texts, utf8(texts), language, urls, resources or Resources(), lenient=signals is None)
+    lenient = replace(documents, lenient=True)
     wanted = {signal.name for signal in chosen}
     columns: dict[str, pa.Array] = {}
     for family in FAMILIES.values():
         of_family = [signal.name for signal in family.signals if signal.name in wanted]
         if of_family:
-            columns |= family.compute(documents, of_family)
+            whole = len(of_family) == len(family.signals)
+            columns |= family.compute(lenient if family.lenient and whole else documents, of_family)
     schema = pa.schema([pa.field(signal.name, signal.type) for signal in chosen])
     return pa.RecordBatch.from_arrays([columns[signal.name] for signal in chosen], schema=schema)

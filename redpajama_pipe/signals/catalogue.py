@@ -24,6 +24,7 @@ from redpajama_pipe.signals.signal import Family, Signal
 
 _FAMILIES = (
     gopher.FAMILY,
+    gopher.UNSPACED_FAMILY,
     datatrove.FAMILY,
     dolma.FAMILY,
     *c4.FAMILIES,

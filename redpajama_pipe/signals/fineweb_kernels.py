@@ -1,16 +1,22 @@
-"""Count FineWeb's line signals in one pass over the bytes; a repeated line is known by a 64-bit hash.
+"""Count FineWeb's line signals: newlines are found 64 bytes at once, and a repeated line is known by a 64-bit hash.
 
 Everything compiled is in this one file: Numba's cache looks at no other file when it decides whether it is stale.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
+from redpajama_pipe.text.unaligned import load_little64
+
 # The columns of what `tally` returns, in order.
 TALLIES = ("lines", "punctuated_lines", "short_lines", "duplicate_chars", "chars")
+_LINES, _PUNCTUATED, _SHORT, _DUPLICATE, _CHARS = range(5)
 SHORT_LINE_CHARS = 30
 
 # Flags of characters; fineweb.flags() makes the table and a test compares them.
@@ -18,7 +24,14 @@ SPACE, TERMINAL = 1, 2
 
 _SEED = np.uint64(0x243F6A8885A308D3)
 _MULTIPLIER = np.uint64(0xA0761D6478BD642F)
+_OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _HALF = np.uint64(32)
+_NONE, _ONE, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(16)
+_OUTSIDE_ASCII = np.uint64(0x8080808080808080)
+PADDING = 2 * BLOCK  # so much may be read after a page
+# What of two times eight bytes belongs to so many bytes.
+_LOW_BYTES = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
+_HIGH_BYTES = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -38,61 +51,110 @@ def tally(
     """
     documents = len(valid)
     counts = np.zeros((documents, len(TALLIES)), np.int64)
+    longest: Any = 0
+    for document in range(documents):
+        if valid[document]:
+            longest = max(longest, offsets[document + 1] - offsets[document])
+    page = np.empty(longest + PADDING, np.uint8)
+    newlines = np.empty(longest + 1, np.int64)
     slots = np.zeros(64, np.uint64)  # hashes of the lines met in a document; 0: free
     for document in range(documents):
         if not valid[document]:
             continue
-        start, end = offsets[document], offsets[document + 1]
-        newlines = 0
-        for at in range(start, end):
-            newlines += data[at] == 0x0A
+        start, end = np.uint64(offsets[document]), offsets[document + 1] - offsets[document]
+        for at in range(end):
+            page[np.uint64(at)] = data[start + np.uint64(at)]
+        for at in range(end, end + PADDING):
+            page[at] = 0
+        lines = _find_lines(page, end, newlines, counts[document])
         size = 16
-        while size < 2 * newlines + 4:
+        while size < 2 * lines + 4:
             size *= 2
         if size > len(slots):
             slots = np.zeros(size, np.uint64)
         slots[:size] = 0
-        _scan(data, start, end, flags, slots, size - 1, counts[document])
+        _count_lines(page, newlines[:lines], flags, slots, size - 1, counts[document])
     return counts
 
 
 @njit(cache=True, nogil=True)
-def _scan(
-    data: NDArray[np.uint8],
-    start: int,
-    end: int,
+def _find_lines(page: NDArray[np.uint8], end: int, newlines: NDArray[np.int64], count: NDArray[np.int64]) -> int:
+    """Leave where lines end, the last one at the end of the text; count the characters of all; return the lines."""
+    lines = chars = 0
+    for at in range(0, end, BLOCK):
+        inside = ~_NONE if end - at >= BLOCK else (_ONE << np.uint64(end - at)) - _ONE
+        ends = within(page, np.uint64(at), 0x0A, 0x0A)
+        chars += ones(inside & ~within(page, np.uint64(at), 0x80, 0xBF))
+        while ends:
+            newlines[lines] = at + first_one(ends)
+            ends &= ends - _ONE
+            lines += 1
+    newlines[lines] = end
+    count[_CHARS] = chars - lines
+    return lines + 1
+
+
+@njit(cache=True, nogil=True)
+def _count_lines(
+    page: NDArray[np.uint8],
+    ends: NDArray[np.int64],
     flags: NDArray[np.uint8],
     slots: NDArray[np.uint64],
     mask: int,
     count: NDArray[np.int64],
 ) -> None:
-    lines = punctuated = short = duplicate_chars = all_chars = 0
-    at = start
-    while at < end:
-        line_at = at
-        line_hash = _SEED
-        chars = 0
-        blank = True
-        while at < end and data[at] != 0x0A:
-            byte = data[at]
-            blank &= byte <= 0x20 or byte >= 0x80
-            chars += byte & 0xC0 != 0x80
-            line_hash = (line_hash ^ np.uint64(byte)) * _MULTIPLIER
-            at += 1
-        all_chars += chars
-        if blank:
-            blank = _is_blank(data, line_at, at, flags)
-        if not blank:
+    lines = punctuated = short = duplicate_chars = 0
+    start: Any = np.int64(0)
+    for end in ends:
+        # A letter at its beginning says that a line is not blank.
+        if start < end and (0x21 <= page[start] < 0x80 or not _is_blank(page, start, end, flags)):
+            line_hash, outside_ascii = _hash(page, start, end)
+            chars = _characters(page, start, end) if outside_ascii else end - start
             lines += 1
             short += chars <= SHORT_LINE_CHARS
-            last_at = at - 1
-            while last_at > line_at and data[last_at] & 0xC0 == 0x80:
+            last_at = end - 1
+            while last_at > start and page[last_at] & 0xC0 == 0x80:
                 last_at -= 1
-            punctuated += (flags[_decode(data, last_at, at)] & TERMINAL) != 0
+            punctuated += (flags[_decode(page, last_at, end)] & TERMINAL) != 0
             if _met(slots, mask, line_hash):
                 duplicate_chars += chars
-        at += 1
-    count[0], count[1], count[2], count[3], count[4] = lines, punctuated, short, duplicate_chars, all_chars
+        start = end + 1
+    count[_LINES], count[_PUNCTUATED], count[_SHORT], count[_DUPLICATE] = lines, punctuated, short, duplicate_chars
+
+
+@njit(cache=True, nogil=True)
+def _hash(page: NDArray[np.uint8], start: int, end: int) -> tuple[np.uint64, np.uint64]:
+    """Return a hash of page[start:end], and whether a byte of it is outside ASCII."""
+    at = np.uint64(start)
+    left = end - start
+    value = _SEED ^ np.uint64(left) * _MULTIPLIER
+    seen = _NONE
+    while left > 16:
+        low, high = load_little64(page, at), load_little64(page, at + _EIGHT)
+        seen |= low | high
+        value = _mix(value, low, high)
+        at += _SIXTEEN
+        left -= 16
+    low = load_little64(page, at) & _LOW_BYTES[left]
+    high = load_little64(page, at + _EIGHT) & _HIGH_BYTES[left]
+    return _mix(value, low, high), (seen | low | high) & _OUTSIDE_ASCII
+
+
+@njit(cache=True, nogil=True)
+def _mix(value: np.uint64, low: np.uint64, high: np.uint64) -> np.uint64:
+    value = (value ^ low) * _MULTIPLIER
+    value = (value ^ value >> _HALF ^ high) * _OTHER_MULTIPLIER
+    return value ^ value >> _HALF
+
+
+@njit(cache=True, nogil=True)
+def _characters(page: NDArray[np.uint8], start: int, end: int) -> int:
+    """Count the characters of page[start:end]."""
+    chars = 0
+    for at in range(start, end, BLOCK):
+        inside = ~_NONE if end - at >= BLOCK else (_ONE << np.uint64(end - at)) - _ONE
+        chars += ones(inside & ~within(page, np.uint64(at), 0x80, 0xBF))
+    return chars
 
 
 @njit(cache=True, nogil=True)

@@ -1,18 +1,24 @@
-"""Count what the signals are made of: one pass over a document's UTF-8 bytes, then what repeats among its hashes.
+"""Count what the signals are made of: where words and lines lie, from 64 bytes at once, then what repeats among them.
 
-The pass finds words, lines and paragraphs together and leaves one 64-bit hash for each. n-grams are not hashed: an
-n-gram can only repeat where both (n-1)-grams in it do, so each n looks at the positions that are left from the one
-before, and names an n-gram exactly by the pair of groups its two (n-1)-grams fell in. Time is linear in the text;
-scratch is at most about 40 bytes a word of the largest document, and is released on return.
+A document is copied to where more may be read than its last byte. Each word, line and paragraph gets a 64-bit hash,
+sixteen bytes a step. n-grams are not hashed: an n-gram can only repeat where both (n-1)-grams in it do, so each n looks
+at the positions that are left from the one before, and names an n-gram exactly by the pair of groups its two
+(n-1)-grams fell in. Time is linear in the text; scratch is at most about 70 bytes a word of the largest document and
+16 a line, and is released on return.
 
 Everything compiled is in this one file: Numba's cache looks at no other file when it decides whether it is stale.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
+from redpajama_pipe.text.unaligned import load_little64
 
 # The columns of what `tally` returns, in order.
 TALLIES = (
@@ -43,13 +49,25 @@ _DUPLICATE_LINES, _DUPLICATE_PARAGRAPHS, _NGRAMS = 14, 16, 18
 _LAST_TOP, _LAST_NGRAM = 4, 10
 
 # The flags of text.characters; a test compares them.
-ALPHABETIC, SPACE, MARK, BULLET = 1, 2, 4, 8
+ALPHABETIC, SPACE, BULLET, ALPHANUMERIC, ALONE = 1, 2, 8, 16, 32
 
 _SEED = np.uint64(0x243F6A8885A308D3)
 _MULTIPLIER = np.uint64(0xA0761D6478BD642F)
 _OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _HALF = np.uint64(32)
 _EMPTY = np.uint32(0xFFFFFFFF)
+_NONE, _ONE, _TWO, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(16)
+_SIX, _SIX_BITS = np.uint64(6), np.uint64(63)
+_OUTSIDE_ASCII = np.uint64(0x8080808080808080)
+PADDING = 2 * BLOCK  # so much may be read after a page
+# What of two times eight bytes belongs to so many bytes.
+_LOW_BYTES = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
+_HIGH_BYTES = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
+# The upper three bits of the product with this are the place of each stop word, as a number, among the eight.
+_STOP_MULTIPLIER = np.uint64(0xC42DDDC22F41F7CD)
+_STOP_WORDS_AT = [b"the", b"be", b"of", b"with", b"that", b"and", b"to", b"have"]
+_STOP_LENGTHS_AT = np.array([len(word) for word in _STOP_WORDS_AT])
+_STOP_NUMBERS_AT = np.array([int.from_bytes(word, "little") for word in _STOP_WORDS_AT], np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -59,6 +77,7 @@ def tally(
     valid: NDArray[np.bool_],
     properties: NDArray[np.uint8],
     repetition: bool,
+    unspaced: bool = False,
 ) -> NDArray[np.int64]:
     """Count for every document.
 
@@ -68,29 +87,46 @@ def tally(
         valid: (documents,) False: leave zeros.
         properties: the flags of every code point, text.characters.properties().
         repetition: whether to fill the columns on duplicates and n-grams.
+        unspaced: whether words are parted as `_part_words` says.
 
     Returns:
         (documents, TALLIES); zeros where `valid` is False.
     """
     documents = len(valid)
     counts = np.zeros((documents, len(TALLIES)), np.int64)
-    words = lines = 0
+    longest: Any = 0
     for document in range(documents):
         if valid[document]:
-            most_words, most_lines = _most_words_and_lines(data, offsets[document], offsets[document + 1])
-            words, lines = max(words, most_words), max(lines, most_lines)
-    word_hashes = np.empty(words, np.uint64)
-    word_ends = np.empty(words + 1, np.int64)  # characters in all words up to this one
-    segments = np.empty((2, lines), np.uint64), np.empty((2, lines), np.int64)  # of lines, of paragraphs
-    positions, group = np.empty(words, np.uint32), np.empty(words, np.uint32)
-    copies, distinct = np.empty(words, np.uint32), np.empty(words, np.uint32)
-    # np.empty takes no memory before it is written, and _group writes no more of it than the distinct keys need.
-    slots = np.empty(_power_of_two(2 * words), np.uint32)
+            longest = max(longest, offsets[document + 1] - offsets[document])
+    # np.empty takes no memory before it is written: a word or line has two bytes or more, and most words have five.
+    room = longest // 2 + 2
+    page = np.empty(longest + PADDING, np.uint8)
+    characters = np.empty(longest // BLOCK + 2, np.uint64)
+    begins, ends = np.empty(room, np.int64), np.empty(room, np.int64)
+    breaks = np.empty((2, longest + 2), np.int64)
+    word_hashes, word_ends = np.empty(room, np.uint64), np.empty(room + 1, np.int64)
+    parts = room if unspaced else 0
+    part_begins, part_ends = np.empty(parts, np.int64), np.empty(parts, np.int64)
+    segments = np.empty((2, room), np.uint64), np.empty((2, room), np.int64)  # of lines, of paragraphs
+    positions, group = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    copies = np.empty(room, np.uint32)
+    slots = np.empty(_power_of_two(4 * room), np.uint32)
     for document in range(documents):
         if not valid[document]:
             continue
         count = counts[document]
-        _scan(data, offsets[document], offsets[document + 1], properties, word_hashes, word_ends, segments, count)
+        start, size = np.uint64(offsets[document]), offsets[document + 1] - offsets[document]
+        for at in range(size):
+            page[np.uint64(at)] = data[start + np.uint64(at)]
+        for at in range(size, size + PADDING):
+            page[at] = 0
+        _find_words(page, size, properties, characters, begins, ends, breaks, count)
+        _hash_lines(page, properties, characters, begins, ends, breaks, segments, count)
+        if unspaced and count[_CHARS] < size:
+            _part_words(page, properties, begins, ends, part_begins, part_ends, count)
+            _hash_words(page, characters, part_begins, part_ends, word_hashes, word_ends, count)
+        else:
+            _hash_words(page, characters, begins, ends, word_hashes, word_ends, count)
         if not repetition:
             continue
         for kind, column, out in (
@@ -101,11 +137,11 @@ def tally(
             held = count[column]
             for index in range(held):
                 positions[index] = index
-            kept = _group(positions, held, hashes, slots, group, copies, distinct)
+            kept = _group(positions, held, hashes, slots, group, copies)
             count[out] = kept
             for index in range(kept):
                 count[out + 1] += chars[positions[index]]
-        _count_ngrams(count[_WORDS], word_hashes, word_ends, positions, group, copies, distinct, slots, count)
+        _count_ngrams(count[_WORDS], word_hashes, word_ends, positions, group, copies, slots, count)
     return counts
 
 
@@ -115,24 +151,6 @@ def _power_of_two(least: int) -> int:
     while size < least:
         size *= 2
     return size
-
-
-@njit(cache=True, nogil=True)
-def _most_words_and_lines(data: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
-    """Bound the number of words and of lines from above, closely and fast."""
-    spaces = newlines = 0
-    before = 0x41
-    for at in range(start, end):
-        byte = data[at]
-        newlines += byte == 0x0A
-        spaces += byte <= 0x20
-        # White space outside ASCII begins with one of these pairs of bytes; some letters and marks do so too.
-        spaces += (before == 0xC2) & ((byte == 0x85) | (byte == 0xA0))
-        spaces += (before == 0xE1) & (byte == 0x9A)
-        spaces += (before == 0xE2) & ((byte == 0x80) | (byte == 0x81))
-        spaces += (before == 0xE3) & (byte == 0x80)
-        before = byte
-    return spaces + 1, newlines + 1
 
 
 @njit(cache=True, nogil=True)
@@ -153,157 +171,256 @@ def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
 
 
 @njit(cache=True, nogil=True)
-def _scan(
-    data: NDArray[np.uint8],
-    start: int,
-    end: int,
+def _find_words(
+    page: NDArray[np.uint8],
+    size: int,
     properties: NDArray[np.uint8],
+    characters: NDArray[np.uint64],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    breaks: NDArray[np.int64],
+    count: NDArray[np.int64],
+) -> None:
+    """Find where words and lines lie, and count what needs no more than the class of each byte.
+
+    Args:
+        page: the document, and zeros after it.
+        size: its bytes.
+        properties: of every code point.
+        characters: out, a bit for each byte: it begins a character.
+        begins: out, (words,) where each word begins.
+        ends: out, (words,) and ends.
+        breaks: out, (2, newlines and the end) where each is, and how many words begin before it.
+        count: out: bytes, chars, words, alphabetic_words, hash_marks, ellipses; lines is the number of breaks.
+    """
+    chars = words = ended = alphabetic = hash_marks = ellipses = lines = next_ellipsis = 0
+    in_word = carry = dots_before = no_word = _NONE  # what the blocks before leave to this one
+    for at in range(0, size + 1, BLOCK):  # there is a byte after the last, where everything ends
+        place = np.uint64(at)
+        inside = ~_NONE if size - at >= BLOCK else (_ONE << np.uint64(size - at)) - _ONE
+        newlines = within(page, place, 0x0A, 0x0A)
+        spaces = within(page, place, 0x20, 0x20) | within(page, place, 0x09, 0x0D) | within(page, place, 0x1C, 0x1F)
+        letters = within(page, place, 0x61, 0x7A) | within(page, place, 0x41, 0x5A)
+        dots = within(page, place, 0x2E, 0x2E)
+        hash_marks += ones(within(page, place, 0x23, 0x23))
+        starts = inside & ~within(page, place, 0x80, 0xBF)
+        word = inside & ~spaces & ~no_word
+        no_word = _NONE
+        others = starts & within(page, place, 0x80, 0xFF)
+        while others:
+            bit = np.uint64(first_one(others))
+            others &= others - _ONE
+            code, width = _decode(page, at + int(bit), size)
+            flags = properties[np.uint64(code)]
+            letters |= np.uint64(flags & ALPHABETIC) << bit
+            ellipses += code == 0x2026
+            if flags & SPACE:
+                bytes_of = (_ONE << np.uint64(width)) - _ONE
+                word &= ~(bytes_of << bit)
+                no_word = bytes_of >> np.uint64(BLOCK - 1) - bit >> _ONE  # those that lie in the next block
+        characters[at // BLOCK] = starts
+        chars += ones(starts)
+
+        # A sum carries a letter's bit past the end of its word; many letters of one word carry one bit.
+        letters &= word
+        total = word + letters
+        carried = total + carry
+        carry = np.uint64(total < word) | np.uint64(carried < total)
+        alphabetic += ones(carried & ~word)
+
+        ahead = word << _ONE | in_word
+        in_word = word >> np.uint64(63)
+        begin, end = word & ~ahead, ahead & ~word
+        while newlines:
+            bit = np.uint64(first_one(newlines))
+            newlines &= newlines - _ONE
+            breaks[0, lines] = at + int(bit)
+            breaks[1, lines] = words + ones(begin & ((_ONE << bit) - _ONE))
+            lines += 1
+        words = _places(begin, at, begins, words)
+        ended = _places(end, at, ends, ended)
+
+        third = dots & (dots << _ONE | dots_before >> np.uint64(63)) & (dots << _TWO | dots_before >> np.uint64(62))
+        dots_before = dots
+        while third:  # three dots end here
+            last = at + first_one(third)
+            third &= third - _ONE
+            if last >= next_ellipsis:
+                ellipses += 1
+                next_ellipsis = last + 3
+    breaks[0, lines], breaks[1, lines] = size, words
+    count[_BYTES], count[_CHARS], count[_WORDS], count[_ALPHABETIC_WORDS] = size, chars, words, alphabetic
+    count[_HASH_MARKS], count[_ELLIPSES], count[_LINES] = hash_marks, ellipses, lines + 1
+
+
+@njit(cache=True, nogil=True)
+def _part_words(
+    page: NDArray[np.uint8],
+    properties: NDArray[np.uint8],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    part_begins: NDArray[np.int64],
+    part_ends: NDArray[np.int64],
+    count: NDArray[np.int64],
+) -> None:
+    """Part words so that each letter or digit of a script without spaces is a word of its own.
+
+    Punctuation and combining marks never begin a word: they stay with what they follow, or else precede.
+
+    Args:
+        page: the document, and zeros after it.
+        properties: of every code point.
+        begins: (words,) where each begins ...
+        ends: ... and ends.
+        part_begins: out, the same of their parts, of which there are at most half as many as bytes and one more.
+        part_ends: out.
+        count: in and out: words and alphabetic_words.
+    """
+    parts = alphabetic = 0
+    for word in range(count[_WORDS]):
+        at, end = begins[word], ends[word]
+        part_begins[parts] = at
+        seen = np.uint8(0)  # the flags of the part's characters
+        while at < end:
+            code, width = _decode(page, at, end)
+            flags = properties[np.uint64(code)]
+            if flags & ALPHANUMERIC and seen & ALPHANUMERIC and (flags | seen) & ALONE:
+                part_ends[parts] = at
+                alphabetic += (seen & ALPHABETIC) != 0
+                parts += 1
+                part_begins[parts] = at
+                seen = np.uint8(0)
+            seen |= flags
+            at += width
+        part_ends[parts] = end
+        alphabetic += (seen & ALPHABETIC) != 0
+        parts += 1
+    count[_WORDS], count[_ALPHABETIC_WORDS] = parts, alphabetic
+
+
+@njit(cache=True, nogil=True)
+def _places(bits: np.uint64, at: int, out: NDArray[np.int64], held: int) -> int:
+    """Append the places of the bits that are set; return how many there are then."""
+    while bits:
+        out[np.uint64(held)] = at + first_one(bits)
+        bits &= bits - _ONE
+        held += 1
+    return held
+
+
+@njit(cache=True, nogil=True)
+def _characters_between(characters: NDArray[np.uint64], start: int, end: int) -> Any:
+    """Count the characters that begin in page[start:end]."""
+    block, last = np.uint64(start) >> _SIX, np.uint64(end) >> _SIX
+    after = ~_NONE << (np.uint64(start) & _SIX_BITS)
+    before = (_ONE << (np.uint64(end) & _SIX_BITS)) - _ONE
+    if block == last:
+        return ones(characters[block] & after & before)
+    chars = ones(characters[block] & after)
+    for between in range(block + _ONE, last):
+        chars += ones(characters[between])
+    return chars + ones(characters[last] & before)
+
+
+@njit(cache=True, nogil=True)
+def _hash(page: NDArray[np.uint8], start: int, end: int) -> tuple[np.uint64, np.uint64]:
+    """Return a hash of page[start:end] whose every bit depends on all of them, and whether one is outside ASCII."""
+    at = np.uint64(start)
+    left = end - start
+    value = _SEED ^ np.uint64(left) * _MULTIPLIER
+    seen = _NONE
+    while left > 16:
+        low, high = load_little64(page, at), load_little64(page, at + _EIGHT)
+        seen |= low | high
+        value = _mix(value, low, high)
+        at += _SIXTEEN
+        left -= 16
+    low = load_little64(page, at) & _LOW_BYTES[left]
+    high = load_little64(page, at + _EIGHT) & _HIGH_BYTES[left]
+    return _mix(value, low, high), (seen | low | high) & _OUTSIDE_ASCII
+
+
+@njit(cache=True, nogil=True)
+def _mix(value: np.uint64, low: np.uint64, high: np.uint64) -> np.uint64:
+    value = (value ^ low) * _MULTIPLIER
+    value = (value ^ value >> _HALF ^ high) * _OTHER_MULTIPLIER
+    return value ^ value >> _HALF
+
+
+@njit(cache=True, nogil=True)
+def _hash_words(
+    page: NDArray[np.uint8],
+    characters: NDArray[np.uint64],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
     word_hashes: NDArray[np.uint64],
     word_ends: NDArray[np.int64],
+    count: NDArray[np.int64],
+) -> None:
+    """Leave the hash of each word and the characters in all words up to each; fill the columns that they make."""
+    chars = 0
+    stop_words = np.uint64(0)
+    word_ends[0] = 0
+    for word in range(count[_WORDS]):
+        start, end = begins[word], ends[word]
+        word_hashes[word], other = _hash(page, start, end)
+        chars += _characters_between(characters, start, end) if other else end - start
+        word_ends[word + 1] = chars
+        low = load_little64(page, np.uint64(start)) & _LOW_BYTES[min(end - start, 16)]
+        slot = low * _STOP_MULTIPLIER >> np.uint64(61)
+        stop_words |= np.uint64((_STOP_NUMBERS_AT[slot] == low) & (_STOP_LENGTHS_AT[slot] == end - start)) << slot
+    count[_WORD_CHARS], count[_STOP_WORDS] = chars, ones(stop_words)
+
+
+@njit(cache=True, nogil=True)
+def _hash_lines(
+    page: NDArray[np.uint8],
+    properties: NDArray[np.uint8],
+    characters: NDArray[np.uint64],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    breaks: NDArray[np.int64],
     segments: tuple[NDArray[np.uint64], NDArray[np.int64]],
     count: NDArray[np.int64],
 ) -> None:
-    """Fill the columns that need no table; leave the hash and length of each word, line and paragraph."""
+    """Leave the hash and length of each line and paragraph, and fill the columns on them."""
     segment_hashes, segment_chars = segments
-    chars = words = alphabetic = hash_marks = ellipses = stop_words = 0
     lines = line_chars = bullets = ellipsis_lines = paragraphs = paragraph_chars = 0
-    in_line = in_paragraph = False
-    line_hash = paragraph_hash = gap_hash = _SEED
-    # Both line and paragraph end where their last word does: `*_at` are byte, `*_char` character positions.
-    line_at = line_char = paragraph_char = last_at = last_char = 0
-    newline_at = start - 2
-    word_ends[0] = 0
-    at = start
-    while at < end:
-        code, width = np.int64(data[np.uint64(at)]), 1
-        if code >= 0x80:
-            code, width = _decode(data, at, end)
-        flags = properties[np.uint64(code)]
-        if flags & SPACE:
-            if code == 0x0A:
-                if in_line:
-                    segment_hashes[0, lines], segment_chars[0, lines] = line_hash, last_char - line_char
-                    line_chars += last_char - line_char
-                    ellipsis_lines += _ends_in_ellipsis(data, line_at, last_at)
-                    lines += 1
-                    in_line = False
-                if in_paragraph and newline_at == at - 1:
-                    segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = (
-                        paragraph_hash,
-                        last_char - paragraph_char,
-                    )
-                    paragraph_chars += last_char - paragraph_char
-                    paragraphs += 1
-                    in_paragraph = False
-                newline_at = at
-            gap_hash = (gap_hash ^ np.uint64(code)) * _MULTIPLIER
-            chars += 1
-            at += width
-            continue
-
-        word_at, word_char, first_flags, seen = at, chars, flags, 0
-        word_hash = _SEED
-        while True:
-            seen |= flags
-            word_hash = (word_hash ^ np.uint64(code)) * _MULTIPLIER
-            chars += 1
-            at += width
-            if at >= end:
-                break
-            code, width = np.int64(data[np.uint64(at)]), 1
-            if code >= 0x80:
-                code, width = _decode(data, at, end)
-            flags = properties[np.uint64(code)]
-            if flags & SPACE:
-                break
-        word_hash ^= word_hash >> _HALF  # the last characters have only reached the high bits
-        word_hashes[words] = word_hash
-        word_ends[words + 1] = word_ends[words] + chars - word_char
-        words += 1
-        alphabetic += (seen & ALPHABETIC) != 0
-        if seen & MARK:
-            more_hash_marks, more_ellipses = _marks(data, word_at, at)
-            hash_marks += more_hash_marks
-            ellipses += more_ellipses
-        if at - word_at <= 4:
-            stop_words |= _stop_word(data, word_at, at)
-
-        if in_line:
-            line_hash = _join(line_hash, gap_hash, word_hash)
-        else:
-            in_line, line_hash, line_at, line_char = True, word_hash, word_at, word_char
-            bullets += (first_flags & BULLET) != 0
-        if in_paragraph:
-            paragraph_hash = _join(paragraph_hash, gap_hash, word_hash)
-        else:
-            in_paragraph, paragraph_hash, paragraph_char = True, word_hash, word_char
-        gap_hash = _SEED
-        last_at, last_char = at, chars
-
-    if in_line:
-        segment_hashes[0, lines], segment_chars[0, lines] = line_hash, last_char - line_char
-        line_chars += last_char - line_char
-        ellipsis_lines += _ends_in_ellipsis(data, line_at, last_at)
-        lines += 1
+    in_paragraph = False
+    paragraph_hash, paragraph_at, last_end, word, newline_at = _SEED, 0, 0, 0, -2
+    for index in range(count[_LINES]):
+        newline, words = breaks[0, index], breaks[1, index]
+        if words > word:
+            start, end = begins[word], ends[words - 1]
+            word = words
+            line_hash, other = _hash(page, start, end)
+            chars = _characters_between(characters, start, end) if other else end - start
+            segment_hashes[0, lines], segment_chars[0, lines] = line_hash, chars
+            lines += 1
+            line_chars += chars
+            ellipsis_lines += _ends_in_ellipsis(page, start, end)
+            bullets += (properties[np.uint64(_decode(page, start, end)[0])] & BULLET) != 0
+            if in_paragraph:
+                gap_hash, _ = _hash(page, last_end, start)
+                paragraph_hash = _mix(paragraph_hash, gap_hash, line_hash)
+            else:
+                in_paragraph, paragraph_hash, paragraph_at = True, line_hash, start
+            last_end = end
+        elif in_paragraph and newline_at == newline - 1:
+            in_paragraph = False
+            chars = _characters_between(characters, paragraph_at, last_end)
+            segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, chars
+            paragraph_chars += chars
+            paragraphs += 1
+        newline_at = newline
     if in_paragraph:
-        segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, last_char - paragraph_char
-        paragraph_chars += last_char - paragraph_char
+        chars = _characters_between(characters, paragraph_at, last_end)
+        segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, chars
+        paragraph_chars += chars
         paragraphs += 1
-    count[_BYTES], count[_CHARS], count[_WORDS], count[_WORD_CHARS] = end - start, chars, words, word_ends[words]
-    count[_ALPHABETIC_WORDS], count[_HASH_MARKS], count[_ELLIPSES] = alphabetic, hash_marks, ellipses
-    while stop_words:
-        count[_STOP_WORDS] += stop_words & 1
-        stop_words >>= 1
     count[_LINES], count[_LINE_CHARS] = lines, line_chars
     count[_BULLET_LINES], count[_ELLIPSIS_LINES] = bullets, ellipsis_lines
     count[_PARAGRAPHS], count[_PARAGRAPH_CHARS] = paragraphs, paragraph_chars
-
-
-@njit(cache=True, nogil=True)
-def _join(segment: np.uint64, gap: np.uint64, word: np.uint64) -> np.uint64:
-    """Add white space and a word to the hash of a line or paragraph."""
-    joined = (segment ^ gap) * _MULTIPLIER
-    joined = ((joined ^ (joined >> _HALF)) ^ word) * _OTHER_MULTIPLIER
-    return joined ^ (joined >> _HALF)
-
-
-@njit(cache=True, nogil=True)
-def _marks(data: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
-    """Count # and ellipses (... and …) in one word; neither can reach into the next."""
-    hash_marks = ellipses = dots = 0
-    for at in range(start, end):
-        byte = data[at]
-        hash_marks += byte == 0x23
-        dots = dots + 1 if byte == 0x2E else 0
-        if dots == 3:
-            ellipses += 1
-            dots = 0
-        if byte == 0xE2 and at + 2 < end and data[at + 1] == 0x80 and data[at + 2] == 0xA6:
-            ellipses += 1
-    return hash_marks, ellipses
-
-
-@njit(cache=True, nogil=True)
-def _stop_word(data: NDArray[np.uint8], start: int, end: int) -> int:
-    """Return one bit for each of: the be to of and that have with; 0 for any other word of at most four bytes."""
-    packed = 1  # before the first byte, so that a NUL there counts
-    for at in range(start, end):
-        packed = packed << 8 | data[at]
-    if packed == 0x1_746865:
-        return 1
-    if packed == 0x1_6265:
-        return 2
-    if packed == 0x1_746F:
-        return 4
-    if packed == 0x1_6F66:
-        return 8
-    if packed == 0x1_616E64:
-        return 16
-    if packed == 0x1_74686174:
-        return 32
-    if packed == 0x1_68617665:
-        return 64
-    return 128 if packed == 0x1_77697468 else 0
 
 
 @njit(cache=True, nogil=True)
@@ -326,7 +443,6 @@ def _group(
     slots: NDArray[np.uint32],
     group: NDArray[np.uint32],
     copies: NDArray[np.uint32],
-    distinct: NDArray[np.uint32],
 ) -> int:
     """Group positions by equal key, then keep only those whose key occurs at least twice.
 
@@ -334,49 +450,35 @@ def _group(
         positions: in and out: the first `held` are looked at, ascending; those that stay are moved to the front.
         held: how many there are.
         keys: by position.
-        slots: scratch for an open-addressed table of positions: a power of two, at least 2 * held.
+        slots: scratch for an open-addressed table of positions: a power of two, at least 4 * held.
         group: out, by position: the first position with the same key.
         copies: out, by first position: how many positions have its key.
-        distinct: out: the first positions, ascending.
 
     Returns:
         How many positions stay.
     """
-    size = min(_power_of_two(2 * held), 4096)
-    slots[:size] = _EMPTY
-    found = 0
+    size = _power_of_two(2 * held)
+    mask, shift = np.uint64(size - 1), np.uint64(64 - first_one(np.uint64(size)))
+    for slot in range(size):
+        slots[slot] = _EMPTY
     for index in range(held):
         position = positions[index]
-        slot = _find(keys[position], keys, slots, size)
-        first = slots[slot]
-        if first != _EMPTY:
-            group[position] = first
-            copies[first] += 1
-            continue
-        group[position], copies[position], slots[slot] = position, 1, position
-        distinct[found] = position
-        found += 1
-        if 2 * found > size:
-            size *= 2
-            slots[:size] = _EMPTY
-            for earlier in distinct[:found]:
-                slots[_find(keys[earlier], keys, slots, size)] = earlier
+        key = keys[position]
+        slot = key * _MULTIPLIER >> shift
+        # An empty slot is greater than any position: then this one is the first, and its key is its own.
+        first = min(slots[slot], position)
+        while keys[first] != key:
+            slot = slot + _ONE & mask
+            first = min(slots[slot], position)
+        slots[slot] = group[position] = first
+        copies[position] = 0
+        copies[first] += 1
     kept = 0
     for index in range(held):
         position = positions[index]
         positions[kept] = position  # no branch here: which words repeat cannot be guessed
         kept += copies[group[position]] > 1
     return kept
-
-
-@njit(cache=True, nogil=True)
-def _find(key: np.uint64, keys: NDArray[np.uint64], slots: NDArray[np.uint32], size: int) -> np.int64:
-    """Return the slot that holds the key, or the empty one where it belongs."""
-    mixed = key * _MULTIPLIER
-    slot = np.int64(mixed >> _HALF) & (size - 1)
-    while slots[slot] != _EMPTY and keys[slots[slot]] != key:
-        slot = (slot + 1) & (size - 1)
-    return slot
 
 
 @njit(cache=True, nogil=True)
@@ -387,14 +489,13 @@ def _count_ngrams(
     positions: NDArray[np.uint32],
     group: NDArray[np.uint32],
     copies: NDArray[np.uint32],
-    distinct: NDArray[np.uint32],
     slots: NDArray[np.uint32],
     count: NDArray[np.int64],
 ) -> None:
     """Count the characters in the top 2- to 4-gram and in all repeated 5- to 10-grams; overwrites `keys`."""
     for position in range(words):
         positions[position] = position
-    held = _group(positions, words, keys, slots, group, copies, distinct)
+    held = _group(positions, words, keys, slots, group, copies)
     for n in range(2, _LAST_NGRAM + 1):
         pairs = 0
         for index in range(held - 1):
@@ -402,7 +503,7 @@ def _count_ngrams(
             keys[position] = np.uint64(group[position]) << _HALF | np.uint64(group[position + 1])
             positions[pairs] = position
             pairs += positions[index + 1] == position + 1
-        held = _group(positions, pairs, keys, slots, group, copies, distinct)
+        held = _group(positions, pairs, keys, slots, group, copies)
         if held == 0:
             return
         top = -1

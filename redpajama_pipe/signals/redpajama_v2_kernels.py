@@ -1,9 +1,10 @@
-"""Count what RedPajama-V2's signals are made of: one pass finds raw tokens, normalised words and lines.
+"""Count what RedPajama-V2's signals are made of: raw tokens, normalised words and lines.
 
-Nothing is written out normalised: a word is kept as a 64-bit hash of the code points it has after deletion of ASCII
-punctuation, lower-casing and NFD, and as its length. What repeats is then found among the hashes as gopher_kernels.py
-does; `_group` and `_find` stand here too, as Numba's cache looks at no other file when it decides whether it is stale.
-Time is linear in the text; scratch is at most about 40 bytes a word of the largest document.
+Tokens, sentences, capitals and lines are found among bits, from 64 bytes at once. A word is kept as a 64-bit hash of
+the UTF-8 that it has after deletion of ASCII punctuation, lower-casing and NFD, and as its length; only one that is not
+plain ASCII is written out. What repeats is then found among the hashes as gopher_kernels.py does; what both need stands
+here too, as Numba's cache looks at no other file when it decides whether it is stale. Time is linear in the text;
+scratch is at most about 90 bytes a word of the largest document.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
 from redpajama_pipe.text.normalise import Characters
+from redpajama_pipe.text.unaligned import load_little64
 
 # The columns of what `measure` returns, in order.
 TALLIES = (
@@ -55,7 +58,17 @@ _OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _HALF = np.uint64(32)
 _WINDOW = 4
 _EMPTY = np.uint32(0xFFFFFFFF)
-_EIGHT = np.uint64(8)
+_NONE, _ONE, _TWO, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(16)
+_ALL, _SIX, _SIX_BITS = np.uint64(2**64 - 1), np.uint64(6), np.uint64(63)
+_OUTSIDE_ASCII, _OTHER_BITS = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F7F)
+_FROM_A, _AFTER_Z = np.uint64(0x3F3F3F3F3F3F3F3F), np.uint64(0x2525252525252525)
+PADDING = 2 * BLOCK  # so much may be read after a page
+# What of two times eight bytes belongs to so many bytes.
+_LOW_BYTES = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
+_HIGH_BYTES = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
+_WRITTEN = 256  # bytes of a normalised word that are written before they are hashed
+_LOWEST_ONES = np.array([(1 << size) - 1 for size in range(65)], np.uint64)
+_JAVASCRIPT = np.frombuffer(b"javascript".ljust(32, b"\0"), np.uint8)
 
 
 # The rows of what `measure` writes, one column a line.
@@ -102,6 +115,37 @@ def count_lines(data: NDArray[np.uint8], offsets: NDArray[np.int64], valid: NDAr
     return begins
 
 
+class _Page(NamedTuple):
+    """What is found in one document, and room for the longest; every bitmap has one bit a byte.
+
+    Attributes:
+        text: the document, and zeros after it.
+        starts: bytes that begin a character.
+        kept: bytes that belong to normalised words, but for characters that are written as none.
+        upper: where upper-case letters begin.
+        numeric: as many bits of a character as it has numeric ones when it is written out.
+        begins, ends: (pieces,) where what stands between white space begins, and ends.
+        token_begins, token_ends: (raw words of letters and digits,) the same of these, if they are asked for.
+        mark_begins, mark_ends: (raw words of other characters,) the same.
+        newlines: (newlines and the end,) where each is ...
+        pieces_before: ... and how many pieces begin before it.
+    """
+
+    text: NDArray[np.uint8]
+    starts: NDArray[np.uint64]
+    kept: NDArray[np.uint64]
+    upper: NDArray[np.uint64]
+    numeric: NDArray[np.uint64]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    token_begins: NDArray[np.int64]
+    token_ends: NDArray[np.int64]
+    mark_begins: NDArray[np.int64]
+    mark_ends: NDArray[np.int64]
+    newlines: NDArray[np.int64]
+    pieces_before: NDArray[np.int64]
+
+
 @njit(cache=True, nogil=True)
 def measure(
     data: NDArray[np.uint8],
@@ -133,24 +177,53 @@ def measure(
     documents = len(valid)
     counts = np.zeros((documents, len(TALLIES)), np.int64)
     entropies = np.zeros(documents, np.float64)
-    longest = 0
+    longest: Any = 0
     for document in range(documents):
         if valid[document]:
             longest = max(longest, offsets[document + 1] - offsets[document])
     # np.empty takes no memory before it is written: a word has two bytes or more, and most have five.
-    room = longest // 2 + 1
+    room, blocks = longest // 2 + 2, longest // BLOCK + 2
+    page = _Page(
+        np.empty(longest + PADDING, np.uint8),
+        np.empty(blocks, np.uint64),
+        np.empty(blocks, np.uint64),
+        np.empty(blocks, np.uint64),
+        np.empty(blocks, np.uint64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(longest + 2, np.int64),
+        np.empty(longest + 2, np.int64),
+    )
+    text = page.text
+    written, marks = np.empty(_WRITTEN + PADDING, np.uint8), np.empty(64, np.int32)
     keys, word_ends = np.empty(room, np.uint64), np.empty(room + 1, np.int64)
     positions, group = np.empty(room, np.uint32), np.empty(room, np.uint32)
     copies, distinct = np.empty(room, np.uint32), np.empty(room, np.uint32)
-    slots = np.empty(_power_of_two(2 * room), np.uint32)
-    javascript = _key_of_ascii(np.array([0x6A, 0x61, 0x76, 0x61, 0x73, 0x63, 0x72, 0x69, 0x70, 0x74], np.uint8))
+    slots = np.empty(_power_of_two(4 * room), np.uint32)
     for document in range(documents):
         if not valid[document]:
             continue
         count = counts[document]
-        start, end = offsets[document], offsets[document + 1]
-        _scan(data, start, end, characters, stop_words, document, javascript, keys, word_ends, line_begins[document],
-              lines, count)  # fmt: skip
+        start, size = np.uint64(offsets[document]), offsets[document + 1] - offsets[document]
+        for at in range(size):
+            text[np.uint64(at)] = data[start + np.uint64(at)]
+        for at in range(size, size + PADDING):
+            text[at] = 0
+        stop_list = stop_words.of[document]
+        longest_token = stop_words.longest[stop_list, 0] if stop_list >= 0 else 0
+        longest_marks = stop_words.longest[stop_list, 1] if stop_list >= 0 else 0
+        raw = _find(page, size, characters, longest_token > 0, longest_marks > 0, count)
+        if stop_list >= 0:
+            first, last = stop_words.at[stop_list], stop_words.at[stop_list + 1]
+            listed = stop_words.keys[first:last]
+            count[_STOP_WORDS] = _count_stops(
+                text, page.token_begins, page.token_ends, raw[0], longest_token, listed
+            ) + _count_stops(text, page.mark_begins, page.mark_ends, raw[1], longest_marks, listed)
+        _normalise(page, size, characters, written, marks, keys, word_ends, line_begins[document], lines, count)
         words = count[_WORDS]
         if not repetition or words == 0:
             continue
@@ -191,185 +264,290 @@ def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
 
 
 @njit(cache=True, nogil=True)
-def _scan(
-    data: NDArray[np.uint8],
-    start: int,
-    end: int,
+def _find(
+    page: _Page, size: int, characters: Characters, wants_tokens: bool, wants_marks: bool, count: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Fill the page from its text, and count what needs no more than the class of each byte.
+
+    Returns:
+        How many tokens and marks are left, where they are wanted.
+    """
+    text, page_starts, page_kept, page_upper, page_numeric = page.text, page.starts, page.kept, page.upper, page.numeric
+    begins, piece_ends, newlines_at, pieces_before = page.begins, page.ends, page.newlines, page.pieces_before
+    token_begins, token_ends, mark_begins, mark_ends = (
+        page.token_begins, page.token_ends, page.mark_begins, page.mark_ends,
+    )  # fmt: skip
+    blocks, entries = characters.blocks, characters.entries
+    chars = sentences = raw_words = alphabetic = caps = symbols = braces = pieces = ended = lines = next_ellipsis = 0
+    tokens = tokens_ended = marks = marks_ended = 0
+    # What the blocks before leave to this one: sums that are carried on, and whether the byte before is one of these.
+    letter_carry = upper_carry = lower_carry = upper_mark_carry = lower_mark_carry = gap_carry = _NONE
+    in_piece = in_token = in_mark = dots_before = _NONE
+    after_stop = _ONE
+    next_word = next_space = next_numeric = _NONE  # bits of characters that end in this block
+    for at in range(0, size + 1, BLOCK):  # there is a byte after the last, where everything ends
+        place = np.uint64(at)
+        inside = _ALL if size - at >= BLOCK else (_ONE << np.uint64(size - at)) - _ONE
+        newlines = within(text, place, 0x0A, 0x0A)
+        spaces = within(text, place, 0x20, 0x20) | within(text, place, 0x09, 0x0D) | within(text, place, 0x1C, 0x1F)
+        upper, lower = within(text, place, 0x41, 0x5A), within(text, place, 0x61, 0x7A)
+        numeric = within(text, place, 0x30, 0x39)
+        dots = within(text, place, 0x2E, 0x2E)
+        stops = dots | within(text, place, 0x21, 0x21) | within(text, place, 0x3F, 0x3F)
+        others = within(text, place, 0x80, 0xFF)
+        symbols += ones(within(text, place, 0x23, 0x23))
+        braces += ones(within(text, place, 0x7B, 0x7B) | within(text, place, 0x7D, 0x7D))
+        letters = upper | lower
+        word = letters | numeric | within(text, place, 0x5F, 0x5F)
+        # Between the digits and letters of ASCII lies nothing but punctuation.
+        punctuation = within(text, place, 0x21, 0x7E) & ~letters & ~numeric
+        starts = inside & ~within(text, place, 0x80, 0xBF)
+        spaces |= next_space
+        word |= next_word
+        numeric |= next_numeric
+        next_word = next_space = next_numeric = _NONE
+        leads = starts & others
+        while leads:
+            bit = np.uint64(first_one(leads))
+            leads &= leads - _ONE
+            code, width = _decode(text, at + int(bit), size)
+            entry = entries[np.int64(blocks[np.uint64(code >> 8)]) << 8 | code & 0xFF]
+            bytes_of = (_ONE << np.uint64(width)) - _ONE
+            here, rest = bytes_of << bit, bytes_of >> np.uint64(BLOCK - 1) - bit >> _ONE
+            kind = entry & 3
+            if kind == WORD:
+                word |= here
+                next_word |= rest
+            elif kind == SPACE:
+                spaces |= here
+                next_space |= rest
+            upper |= np.uint64((entry & UPPER) != 0) << bit
+            lower |= np.uint64((entry & NOT_UPPER) != 0) << bit
+            symbols += code == 0x2026
+            digits = entry >> 8 & 3
+            if digits:
+                bytes_of = (_ONE << np.uint64(digits)) - _ONE
+                numeric |= bytes_of << bit
+                next_numeric |= bytes_of >> np.uint64(BLOCK - 1) - bit >> _ONE
+        index = at // BLOCK
+        piece = inside & ~spaces
+        word &= piece
+        mark = piece & ~word
+        page_starts[index], page_kept[index] = starts, piece & ~punctuation
+        page_upper[index], page_numeric[index] = upper, numeric
+        chars += ones(starts)
+
+        # A sum carries a bit past the end of its run of ones; many bits of one run carry one.
+        ends, letter_carry = _runs_with(letters, word, letter_carry)
+        alphabetic += ones(ends)
+        ends, upper_carry = _runs_with(upper, word, upper_carry)
+        others, lower_carry = _runs_with(lower, word, lower_carry)
+        caps += ones(ends & ~others)
+        ends, upper_mark_carry = _runs_with(upper, mark, upper_mark_carry)
+        others, lower_mark_carry = _runs_with(lower, mark, lower_mark_carry)
+        caps += ones(ends & ~others)
+        # A sentence begins at a letter before which a full stop is the nearest letter or full stop.
+        gap = ~(word | stops & inside)
+        after = stops << _ONE | after_stop
+        after_stop = stops >> np.uint64(63)
+        ends, gap_carry = _runs_with(after, gap, gap_carry)
+        sentences += ones((ends | after) & word)
+
+        before_piece, before_token, before_mark = (
+            piece << _ONE | in_piece,
+            word << _ONE | in_token,
+            mark << _ONE | in_mark,
+        )
+        in_piece, in_token, in_mark = piece >> np.uint64(63), word >> np.uint64(63), mark >> np.uint64(63)
+        begin = piece & ~before_piece
+        while newlines:
+            bit = np.uint64(first_one(newlines))
+            newlines &= newlines - _ONE
+            newlines_at[lines] = at + int(bit)
+            pieces_before[lines] = pieces + ones(begin & ((_ONE << bit) - _ONE))
+            lines += 1
+        pieces = _places(begin, at, begins, pieces)
+        ended = _places(before_piece & ~piece, at, piece_ends, ended)
+        raw_words += ones(word & ~before_token) + ones(mark & ~before_mark)
+        if wants_tokens:
+            tokens = _places(word & ~before_token, at, token_begins, tokens)
+            tokens_ended = _places(before_token & ~word, at, token_ends, tokens_ended)
+        if wants_marks:
+            marks = _places(mark & ~before_mark, at, mark_begins, marks)
+            marks_ended = _places(before_mark & ~mark, at, mark_ends, marks_ended)
+
+        third = dots & (dots << _ONE | dots_before >> np.uint64(63)) & (dots << _TWO | dots_before >> np.uint64(62))
+        dots_before = dots
+        while third:  # three dots end here
+            last = at + first_one(third)
+            third &= third - _ONE
+            if last >= next_ellipsis:
+                symbols += 1
+                next_ellipsis = last + 3
+    if size and text[size - 1] != 0x0A:
+        newlines_at[lines], pieces_before[lines] = size, pieces
+        lines += 1
+    count[_CHARS], count[_SENTENCES], count[_RAW_WORDS], count[_ALPHABETIC] = chars, sentences, raw_words, alphabetic
+    count[_CAPS], count[_SYMBOLS], count[_BRACES], count[_LINES] = caps, symbols, braces, lines
+    return tokens, marks
+
+
+@njit(cache=True, nogil=True)
+def _runs_with(bits: np.uint64, runs: np.uint64, carry: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """Return a bit after each run of ones in which there is one of `bits`, and what the next block is due."""
+    total = runs + (bits & runs)
+    carried = total + carry
+    return carried & ~runs, np.uint64(total < runs) | np.uint64(carried < total)
+
+
+@njit(cache=True, nogil=True)
+def _places(bits: np.uint64, at: int, out: NDArray[np.int64], held: int) -> int:
+    """Append the places of the bits that are set; return how many there are then."""
+    while bits:
+        out[np.uint64(held)] = at + first_one(bits)
+        bits &= bits - _ONE
+        held += 1
+    return held
+
+
+@njit(cache=True, nogil=True)
+def _ones_between(bitmap: NDArray[np.uint64], start: int, end: int) -> Any:
+    """Count the bits from `start` to before `end`."""
+    block, last = np.uint64(start) >> _SIX, np.uint64(end) >> _SIX
+    after = _ALL << (np.uint64(start) & _SIX_BITS)
+    before = (_ONE << (np.uint64(end) & _SIX_BITS)) - _ONE
+    if block == last:
+        return ones(bitmap[block] & after & before)
+    found = ones(bitmap[block] & after)
+    for between in range(block + _ONE, last):
+        found += ones(bitmap[between])
+    return found + ones(bitmap[last] & before)
+
+
+@njit(cache=True, nogil=True)
+def _count_stops(
+    text: NDArray[np.uint8],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    held: int,
+    longest: int,
+    listed: NDArray[np.uint64],
+) -> int:
+    """Count the tokens that are in the list."""
+    found = 0
+    for index in range(held):
+        start, end = begins[index], ends[index]
+        if end - start <= longest:
+            key = _hash(text, start, end) | _ONE
+            found += _holds(listed, _home(key, 0, len(listed)), key)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _normalise(
+    page: _Page,
+    size: int,
     characters: Characters,
-    stop_words: Lists,
-    document: int,
-    javascript: np.uint64,
+    written: NDArray[np.uint8],
+    marks: NDArray[np.int32],
     keys: NDArray[np.uint64],
     word_ends: NDArray[np.int64],
     line: int,
     lines: NDArray[np.float64],
     count: NDArray[np.int64],
 ) -> None:
-    """Fill the columns that need no table, and the lines; leave the hash and length of each normalised word."""
-    ascii_bytes, blocks, entries, pool = characters
-    stop_list = stop_words.of[document]
-    stop_at = stop_end = stop_longest = stop_longest_other = 0
-    if stop_list >= 0:
-        stop_at, stop_end = stop_words.at[stop_list], stop_words.at[stop_list + 1]
-        stop_longest, stop_longest_other = stop_words.longest[stop_list, 0], stop_words.longest[stop_list, 1]
-    first_line = line
-    sentences = raw_words = alphabetic = caps = stops = symbols = braces = ellipsis_lines = words = 0
-    lorem_ipsums = other_lorem_ipsums = 0
-    in_sentence = False
-    before_at = before_end = start  # the bytes of the normalised word before
-    # Of the line: where it begins; its first character that is not white space, and where its last one ends.
-    line_at, line_first, line_last = start, -1, start
-    line_words = line_javascript = 0
-    line_upper: Any = 0
-    line_numeric: Any = 0
+    """Leave the hash of each normalised word and the characters in all up to each; write and count the lines.
+
+    Args:
+        page: as _find left it.
+        size: of the text.
+        characters: as `measure` has them.
+        written: scratch.
+        marks: scratch.
+        keys: out, by word.
+        word_ends: out, by word and one more.
+        line: the document's first.
+        lines: out, as `measure` has them.
+        count: out: words, word_chars, ellipsis_lines, lorem_ipsums.
+    """
+    text, kept, begins, ends = page.text, page.kept, page.begins, page.ends
+    newlines, pieces_before = page.newlines, page.pieces_before
+    starts, upper, numeric = page.starts, page.upper, page.numeric
+    ascii_, blocks, entries, pool = characters
+    javascript = _hash(_JAVASCRIPT, 0, 10)
+    words = ellipsis_lines = lorem_ipsums = other_lorem_ipsums = 0
+    chars: Any = np.int64(0)
+    before_at = before_end = 0  # the bytes of the normalised word before
     word_ends[0] = 0
-    at = start
-    while at < end:
-        code: Any = np.int64(data[np.uint64(at)])
-        width = 1
-        if code < 0x80:
-            entry: Any = np.int64(ascii_bytes[np.uint64(code)])
-        else:
-            code, width = _decode(data, at, end)
-            entry = np.int64(entries[np.int64(blocks[code >> 8]) << 8 | code & 0xFF])
-        if entry & 3 == SPACE:
-            at += width
-            if code == 0x0A:
-                ellipsis_lines += _end_line(
-                    data, line_at, at, line_first, line_last, words - line_words,
-                    word_ends[words] - word_ends[line_words], line_upper, line_numeric, line_javascript, line, lines,
-                )  # fmt: skip
-                line += 1
-                line_at, line_first, line_last, line_words = at, -1, at, words
-                line_upper = line_numeric = line_javascript = 0
-            continue
-
-        if line_first < 0:
-            line_first = code
-        word_at, word_hash = at, _SEED
-        length: Any = 0
-        last_class: Any = 0
-        ordered: Any = True
-        while True:  # a token
-            kind, token_at = entry & 3, at
-            seen: Any = 0
-            while True:  # a character
-                if code < 0x80:
-                    seen |= entry
-                    if entry & KEPT:
-                        word_hash = (word_hash ^ np.uint64(entry >> 8)) * _MULTIPLIER
-                        length += 1
-                        last_class = 0
-                else:
-                    seen |= entry & 0x0F
-                    line_upper += entry >> 2 & 1
-                    line_numeric += entry >> 8 & 3
-                    if entry & LONG:
-                        place = entry >> 11
-                        parts = np.int64(pool[place])
-                        for index in range(place + 1, place + 1 + parts):
-                            part: Any = np.int64(pool[index])
-                            combining = part >> 21
-                            ordered = ordered and (combining == 0 or combining >= last_class)
-                            last_class = combining
-                            part &= 0x1FFFFF
-                            if code == _SIGMA and _ends_word(data, word_at, at, end, characters):
-                                part = _FINAL_SIGMA
-                            word_hash = (word_hash ^ np.uint64(part)) * _MULTIPLIER
-                        length += parts
-                    else:
-                        word_hash = (word_hash ^ np.uint64(code + (entry >> 11))) * _MULTIPLIER
-                        length += 1
-                        last_class = 0
-                        symbols += code == 0x2026
-                at += width
-                if at >= end:
-                    entry = SPACE
-                    break
-                code = np.int64(data[np.uint64(at)])
-                width = 1
-                if code < 0x80:
-                    entry = np.int64(ascii_bytes[np.uint64(code)])
-                else:
-                    code, width = _decode(data, at, end)
-                    entry = np.int64(entries[np.int64(blocks[code >> 8]) << 8 | code & 0xFF])
-                if entry & 3 != kind:
-                    break
-            raw_words += 1
-            alphabetic += (seen & LETTER) != 0
-            caps += seen & (UPPER | NOT_UPPER) == UPPER
-            if kind == WORD:
-                sentences += not in_sentence
-                in_sentence = True
-            elif seen & (STOP | MARK):
-                in_sentence = in_sentence and not seen & STOP
-                more_symbols, more_braces = _marks(data, token_at, at)
-                symbols += more_symbols
-                braces += more_braces
-            if at - token_at <= (stop_longest if kind == WORD else stop_longest_other):
-                key = _key_of_bytes(data, token_at, at, end)
-                stops += _holds(stop_words.keys, _home(key, stop_at, stop_end), key)
-            if entry & 3 == SPACE:
-                break
-        line_last = at
-        if length == 0:
-            continue
-        if not ordered:
-            word_hash = _ordered_hash(data, word_at, at, end, characters)
-        word_hash ^= word_hash >> _HALF  # the last characters have only reached the high bits
-        keys[words] = word_hash
-        word_ends[words + 1] = word_ends[words] + length
-        words += 1
-        line_javascript += word_hash == javascript
-        if length >= 5 and words > 1 and _may_begin_with_i(data, word_at):
-            exact, matched = _lorem_ipsum(data, before_at, before_end, word_at, at, characters)
-            lorem_ipsums += exact
-            other_lorem_ipsums += matched and not exact
-        before_at, before_end = word_at, at
-
-    if line_at < end:
+    line_at = piece = 0
+    for index in range(count[_LINES]):
+        line_end, pieces = min(newlines[index] + 1, size), pieces_before[index]
+        line_words, line_chars, line_javascript, first = words, chars, 0, piece
+        while piece < pieces:
+            start, end = begins[np.uint64(piece)], ends[np.uint64(piece)]
+            piece += 1
+            # The usual word: what is kept of it stands together, and is ASCII.
+            bits = _window(kept, start, end)
+            if bits == _NONE and end - start <= BLOCK:
+                continue
+            length: Any = ones(bits)
+            begin = start + first_one(bits)
+            word_hash, other = _hash_lowered(text, begin, begin + length)
+            usual = end - start <= BLOCK and other == _NONE
+            if usual and bits >> np.uint64(begin - start) != _LOWEST_ONES[length]:
+                _copy_kept(text, start, bits, written)
+                word_hash, other = _hash_lowered(written, 0, length)
+                usual = other == _NONE
+            if not usual:
+                word_hash, length = _hash_written(text, start, end, size, blocks, entries, ascii_, pool, written, marks)
+                if length == 0:
+                    continue
+            letter = text[begin] | 0x20
+            if (letter == 0x69 or not usual) and length >= 5 and words > 0 and _may_begin_with_i(text, start):
+                exact, matched = _lorem_ipsum(text, before_at, before_end, start, end, blocks, entries, ascii_)
+                lorem_ipsums += exact
+                other_lorem_ipsums += matched and not exact
+            keys[np.uint64(words)] = word_hash
+            chars += length
+            words += 1
+            word_ends[np.uint64(words)] = chars
+            line_javascript += word_hash == javascript
+            before_at, before_end = start, end
+        line_first: Any = -1
+        last: Any = line_at
+        if pieces > first:
+            line_first, last = _decode(text, begins[first], size)[0], ends[pieces - 1]
         ellipsis_lines += _end_line(
-            data, line_at, end, line_first, line_last, words - line_words, word_ends[words] - word_ends[line_words],
-            line_upper, line_numeric, line_javascript, line, lines,
+            text, starts, upper, numeric, line_at, line_end, line_first, last, words - line_words, chars - line_chars,
+            line_javascript,
+            line + index, lines,
         )  # fmt: skip
-        line += 1
-    chars = 0
-    for index in range(start, end):
-        chars += data[index] & 0xC0 != 0x80
-    count[_CHARS], count[_SENTENCES], count[_RAW_WORDS], count[_ALPHABETIC] = chars, sentences, raw_words, alphabetic
-    count[_CAPS], count[_STOP_WORDS], count[_SYMBOLS], count[_BRACES] = caps, stops, symbols, braces
-    count[_LINES], count[_ELLIPSIS_LINES] = line - first_line, ellipsis_lines
-    count[_WORDS], count[_WORD_CHARS] = words, word_ends[words]
+        line_at = line_end
+    count[_WORDS], count[_WORD_CHARS], count[_ELLIPSIS_LINES] = words, chars, ellipsis_lines
     # The published code searches for the exact text first, and only if it is there counts with re.IGNORECASE.
     count[_LOREM_IPSUMS] = lorem_ipsums + other_lorem_ipsums if lorem_ipsums else 0
 
 
 @njit(cache=True, nogil=True)
-def _marks(data: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
-    """Count # and ... , and { and }, in a token without letters; none can reach into the next."""
-    symbols = braces = dots = 0
-    for at in range(start, end):
-        byte = data[at]
-        symbols += byte == 0x23
-        braces += (byte == 0x7B) | (byte == 0x7D)
-        dots = dots + 1 if byte == 0x2E else 0
-        if dots == 3:
-            symbols += 1
-            dots = 0
-    return symbols, braces
+def _window(bitmap: NDArray[np.uint64], start: int, end: int) -> Any:
+    """Return the bits from `start` to before `end`, at most 64 of them."""
+    block, shift = np.uint64(start) >> _SIX, np.uint64(start) & _SIX_BITS
+    bits = bitmap[block] >> shift | bitmap[block + _ONE] << _ONE << np.uint64(BLOCK - 1) - shift
+    return bits & _LOWEST_ONES[min(end - start, BLOCK)]
 
 
 @njit(cache=True, nogil=True)
 def _end_line(
-    data: NDArray[np.uint8],
+    text: NDArray[np.uint8],
+    starts: NDArray[np.uint64],
+    upper: NDArray[np.uint64],
+    numeric: NDArray[np.uint64],
     start: int,
     end: int,
     first: int,
     last: int,
     words: int,
     word_chars: int,
-    upper: int,
-    numeric: int,
     javascript: int,
     line: int,
     lines: NDArray[np.float64],
@@ -377,33 +555,36 @@ def _end_line(
     """Write a line's numbers; return whether it ends in an ellipsis.
 
     Args:
-        start: the line is data[start:end], with its newline.
+        text: holds the line.
+        starts: bitmap of the bytes that begin a character.
+        upper: bitmap of its upper-case letters.
+        numeric: bitmap of its numeric characters.
+        start: the line is text[start:end], with its newline.
+        end: of it.
         first: its first character that is not white space; -1: there is none.
         last: where its last character ends that is not white space.
-        upper: upper-case letters outside ASCII.
-        numeric: numeric characters outside ASCII.
+        words: normalised words.
+        word_chars: characters of these.
+        javascript: how many of them are javascript.
+        line: its place in `lines`.
+        lines: out.
     """
-    one = data[last - 1] if last > start else np.uint8(0)
+    one = text[last - 1] if last > start else np.uint8(0)
     three = last - start >= 3
-    ellipsis = three and one == 0x2E and data[last - 2] == 0x2E and data[last - 3] == 0x2E
+    ellipsis = three and one == 0x2E and text[last - 2] == 0x2E and text[last - 3] == 0x2E
     quote = False
-    if three and data[last - 3] == 0xE2 and data[last - 2] == 0x80:
+    if three and text[last - 3] == 0xE2 and text[last - 2] == 0x80:
         ellipsis = one == 0xA6
         quote = one == 0x9D
     if lines.shape[1] == 0:
         return ellipsis
-    chars = capitals = digits = 0
-    for at in range(start, end):
-        byte = data[at]
-        chars += byte & 0xC0 != 0x80
-        capitals += (byte >= 0x41) & (byte <= 0x5A)
-        digits += (byte >= 0x30) & (byte <= 0x39)
     normalised = word_chars + max(words - 1, 0)
+    chars = _ones_between(starts, start, end)
     lines[0, line] = javascript
     lines[1, line] = quote or one == 0x2E or one == 0x21 or one == 0x3F
     lines[2, line] = words
-    lines[3, line] = (upper + capitals) / max(chars, 1)  # 0 only in malformed UTF-8
-    lines[4, line] = (numeric + digits) / normalised if normalised else 0.0
+    lines[3, line] = _ones_between(upper, start, end) / max(chars, 1)  # 0 only in malformed UTF-8
+    lines[4, line] = _ones_between(numeric, start, end) / normalised if normalised else 0.0
     lines[5, line] = first >= 0x2013 and (
         first == 0x2013 or first == 0x2022 or first == 0x2023 or first == 0x25A0 or first == 0x25A1
         or first == 0x25AA or first == 0x25AB or first == 0x25B6 or first == 0x25C0 or first == 0x25E6
@@ -412,15 +593,30 @@ def _end_line(
 
 
 @njit(cache=True, nogil=True)
-def _entry(data: NDArray[np.uint8], at: int, end: int, characters: Characters) -> tuple[np.int64, int, np.int64, Any]:
+def _entry(
+    data: NDArray[np.uint8],
+    at: int,
+    end: int,
+    blocks: NDArray[np.uint16],
+    entries: NDArray[np.int32],
+    ascii_: NDArray[np.uint16],
+) -> tuple[np.int64, int, np.int64, Any]:
     """Return the code point at `at`, its width, its entry for all of Unicode, and whether it is deleted."""
     code, width = _decode(data, at, end)
-    entry = np.int64(characters.entries[np.int64(characters.blocks[code >> 8]) << 8 | code & 0xFF])
-    return code, width, entry, code < 0x80 and entry & 3 != SPACE and characters.ascii[code] & KEPT == 0
+    entry = np.int64(entries[np.int64(blocks[code >> 8]) << 8 | code & 0xFF])
+    return code, width, entry, code < 0x80 and entry & 3 != SPACE and ascii_[code] & KEPT == 0
 
 
 @njit(cache=True, nogil=True)
-def _ends_word(data: NDArray[np.uint8], word_at: int, at: int, end: int, characters: Characters) -> bool:
+def _ends_word(
+    data: NDArray[np.uint8],
+    word_at: int,
+    at: int,
+    end: int,
+    blocks: NDArray[np.uint16],
+    entries: NDArray[np.int32],
+    ascii_: NDArray[np.uint16],
+) -> bool:
     """Whether the capital sigma at `at` is lowered to a final one: a cased letter before it, and none after it.
 
     Characters that Unicode calls case-ignorable are passed over, and ASCII punctuation, which is deleted by then. No
@@ -432,7 +628,7 @@ def _ends_word(data: NDArray[np.uint8], word_at: int, at: int, end: int, charact
         before -= 1
         while before > word_at and data[before] & 0xC0 == 0x80:
             before -= 1
-        _, _, entry, deleted = _entry(data, before, end, characters)
+        _, _, entry, deleted = _entry(data, before, end, blocks, entries, ascii_)
         if deleted or entry & IGNORABLE:
             continue
         if not entry & CASED:
@@ -442,7 +638,7 @@ def _ends_word(data: NDArray[np.uint8], word_at: int, at: int, end: int, charact
         return False
     after = at + 2
     while after < end:
-        _, width, entry, deleted = _entry(data, after, end, characters)
+        _, width, entry, deleted = _entry(data, after, end, blocks, entries, ascii_)
         after += width
         if deleted or entry & IGNORABLE:
             continue
@@ -451,26 +647,56 @@ def _ends_word(data: NDArray[np.uint8], word_at: int, at: int, end: int, charact
 
 
 @njit(cache=True, nogil=True)
-def _ordered_hash(data: NDArray[np.uint8], start: int, stop: int, end: int, characters: Characters) -> np.uint64:
-    """Hash a word whose marks do not stand in canonical order: each run of them is sorted by class, stably."""
-    pool = characters.pool
-    word_hash = _SEED
-    marks = np.empty(64, np.int32)
+def _copy_kept(text: NDArray[np.uint8], start: int, bits: np.uint64, written: NDArray[np.uint8]) -> None:
+    """Write the bytes at these bits after `start` one after the other."""
     held = 0
+    while bits:
+        written[held] = text[start + first_one(bits)]
+        bits &= bits - _ONE
+        held += 1
+
+
+@njit(cache=True, nogil=True)
+def _hash_written(
+    text: NDArray[np.uint8],
+    start: int,
+    end: int,
+    size: int,
+    blocks: NDArray[np.uint16],
+    entries: NDArray[np.int32],
+    ascii_: NDArray[np.uint16],
+    pool: NDArray[np.int32],
+    written: NDArray[np.uint8],
+    marks: NDArray[np.int32],
+) -> tuple[np.uint64, int]:
+    """Normalise the piece text[start:end]: return the hash of what is written, and its characters.
+
+    Marks are sorted by class, those of one class as they stand.
+    """
+    value = _SEED
+    chars = held = bytes_held = bytes_before = 0
     at = start
-    while at < stop:
-        code, width, entry, deleted = _entry(data, at, end, characters)
+    while at < end:
+        code, width, entry, deleted = _entry(text, at, size, blocks, entries, ascii_)
         if not deleted:
             long = entry & LONG
             place = entry >> 11
             for index in range(np.int64(pool[place]) if long else 1):
                 part = np.int64(pool[place + 1 + index]) if long else code + place
-                if code == _SIGMA and _ends_word(data, start, at, end, characters):
+                if code == _SIGMA and _ends_word(text, start, at, size, blocks, entries, ascii_):
                     part = np.int64(_FINAL_SIGMA)
+                chars += 1
                 if part >> 21 == 0:
-                    word_hash = _hash_marks(word_hash, marks, held)
-                    held = 0
-                    word_hash = (word_hash ^ np.uint64(part)) * _MULTIPLIER
+                    if held:
+                        _sort_marks(marks, held)
+                        for mark in range(held):
+                            bytes_held = _write(written, bytes_held, np.int64(marks[mark] & 0x1FFFFF))
+                            if bytes_held > _WRITTEN - 8:
+                                value, bytes_before, bytes_held = _take(written, value, bytes_before, bytes_held)
+                        held = 0
+                    bytes_held = _write(written, bytes_held, part)
+                    if bytes_held > _WRITTEN - 8:
+                        value, bytes_before, bytes_held = _take(written, value, bytes_before, bytes_held)
                     continue
                 if held == len(marks):
                     more = np.empty(2 * held, np.int32)
@@ -480,27 +706,75 @@ def _ordered_hash(data: NDArray[np.uint8], start: int, stop: int, end: int, char
                 marks[held] = part
                 held += 1
         at += width
-    return _hash_marks(word_hash, marks, held)
+    _sort_marks(marks, held)
+    for mark in range(held):
+        bytes_held = _write(written, bytes_held, np.int64(marks[mark] & 0x1FFFFF))
+        if bytes_held > _WRITTEN - 8:
+            value, bytes_before, bytes_held = _take(written, value, bytes_before, bytes_held)
+    value, bytes_before, bytes_held = _take(written, value, bytes_before, bytes_held)
+    for after in range(bytes_held, 16):
+        written[after] = 0
+    value ^= np.uint64(bytes_before + bytes_held) * _MULTIPLIER
+    return _mix(value, load_little64(written, _NONE), load_little64(written, _EIGHT)), chars
 
 
 @njit(cache=True, nogil=True)
-def _hash_marks(word_hash: np.uint64, marks: NDArray[np.int32], held: int) -> np.uint64:
-    """Take marks (their class << 21 | code point) into the hash in the order of their class, equal ones as they are."""
-    if held == 0:
-        return word_hash
+def _write(written: NDArray[np.uint8], held: int, code: np.int64) -> int:
+    """Append a character as UTF-8; return how many bytes there are then."""
+    if code < 0x80:
+        written[held] = code
+        return held + 1
+    if code < 0x800:
+        written[held], written[held + 1] = 0xC0 | code >> 6, 0x80 | code & 0x3F
+        return held + 2
+    if code < 0x10000:
+        written[held], written[held + 1], written[held + 2] = (
+            0xE0 | code >> 12,
+            0x80 | code >> 6 & 0x3F,
+            0x80 | code & 0x3F,
+        )
+        return held + 3
+    written[held], written[held + 1] = 0xF0 | code >> 18, 0x80 | code >> 12 & 0x3F
+    written[held + 2], written[held + 3] = 0x80 | code >> 6 & 0x3F, 0x80 | code & 0x3F
+    return held + 4
+
+
+@njit(cache=True, nogil=True)
+def _take(written: NDArray[np.uint8], value: np.uint64, before: int, held: int) -> tuple[np.uint64, int, int]:
+    """Take what is written into the hash, but for the last 1 to 16 bytes, which move to the front.
+
+    Returns:
+        The hash, how many bytes are in it, and how many are left.
+    """
+    at: Any = _NONE
+    while held > 16:
+        value = _mix(value, load_little64(written, at), load_little64(written, at + _EIGHT))
+        at += _SIXTEEN
+        held -= 16
+    if at:
+        for index in range(held):
+            written[index] = written[at + np.uint64(index)]
+    return value, before + int(at), held
+
+
+@njit(cache=True, nogil=True)
+def _sort_marks(marks: NDArray[np.int32], held: int) -> None:
+    """Put marks (their class << 21 | code point) into the order of their class, equal ones as they are."""
+    ordered = True
+    for index in range(1, held):
+        ordered = ordered and marks[index] >> 21 >= marks[index - 1] >> 21
+    if ordered:
+        return
     begins = np.zeros(257, np.int64)
     for index in range(held):
         begins[(marks[index] >> 21) + 1] += 1
     for index in range(256):
         begins[index + 1] += begins[index]
-    ordered = np.empty(held, np.int32)
+    before = marks[:held].copy()
     for index in range(held):
-        kind = marks[index] >> 21
-        ordered[begins[kind]] = marks[index]
+        kind = before[index] >> 21
+        marks[begins[kind]] = before[index]
         begins[kind] += 1
-    for index in range(held):
-        word_hash = (word_hash ^ np.uint64(ordered[index] & 0x1FFFFF)) * _MULTIPLIER
-    return word_hash
 
 
 @njit(cache=True, nogil=True)
@@ -514,13 +788,20 @@ def _may_begin_with_i(data: NDArray[np.uint8], at: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _lorem_ipsum(
-    data: NDArray[np.uint8], before_at: int, before_end: int, at: int, end: int, characters: Characters
+    data: NDArray[np.uint8],
+    before_at: int,
+    before_end: int,
+    at: int,
+    end: int,
+    blocks: NDArray[np.uint16],
+    entries: NDArray[np.int32],
+    ascii_: NDArray[np.uint16],
 ) -> tuple[bool, bool]:
     """Whether the word before ends in `lorem` and this one begins with `ipsum`: exactly; as re.IGNORECASE has it."""
     exact = True
     matched = 0
     while at < end and matched < 5:
-        code, width, entry, deleted = _entry(data, at, end, characters)
+        code, width, entry, deleted = _entry(data, at, end, blocks, entries, ascii_)
         at += width
         if deleted:
             continue
@@ -536,7 +817,7 @@ def _lorem_ipsum(
         return False, False
     tail = np.uint64(0)
     while before_at < before_end:
-        code, width, entry, deleted = _entry(data, before_at, before_end, characters)
+        code, width, entry, deleted = _entry(data, before_at, before_end, blocks, entries, ascii_)
         before_at += width
         if not deleted:
             code += entry >> 11
@@ -546,47 +827,62 @@ def _lorem_ipsum(
 
 
 @njit(cache=True, nogil=True)
-def _key_of_bytes(data: NDArray[np.uint8], at: int, stop: int, end: int) -> np.uint64:
-    """Hash the token data[at:stop] as it stands; never 0; nothing is read from `end` on."""
-    key = _SEED + np.uint64(stop - at) * _OTHER_MULTIPLIER
-    while stop - at > 8:
-        key = (key ^ _eight_bytes(data, at)) * _MULTIPLIER
-        key ^= key >> _HALF
-        at += 8
-    if at + 8 <= end:
-        packed = _eight_bytes(data, at) & ~np.uint64(0) >> np.uint64(8 * (8 - stop + at))
-    else:
-        packed = np.uint64(0)
-        for index in range(stop - at):
-            packed |= np.uint64(data[at + index]) << np.uint64(8 * index)
-    key = (key ^ packed) * _MULTIPLIER
-    return key ^ key >> _HALF | np.uint64(1)
+def _mix(value: np.uint64, low: np.uint64, high: np.uint64) -> np.uint64:
+    value = (value ^ low) * _MULTIPLIER
+    value = (value ^ value >> _HALF ^ high) * _OTHER_MULTIPLIER
+    return value ^ value >> _HALF
 
 
 @njit(cache=True, nogil=True)
-def _eight_bytes(data: NDArray[np.uint8], at: int) -> np.uint64:
-    """Read a number, little-endian: compiled to one load, as an index without a sign is not looked at for a minus."""
-    first = np.uint64(at)
-    value = np.uint64(0)
-    for index in range(8):
-        value |= np.uint64(data[first + np.uint64(index)]) << np.uint64(8 * index)
-    return value
+def _lowered(bytes_: np.uint64) -> np.uint64:
+    """Put eight bytes into lower case; those outside ASCII stay."""
+    ascii_ = bytes_ & _OTHER_BITS
+    upper = ((ascii_ + _FROM_A) ^ (ascii_ + _AFTER_Z)) & ~bytes_ & _OUTSIDE_ASCII
+    return bytes_ | upper >> _TWO
 
 
 @njit(cache=True, nogil=True)
-def _key_of_ascii(letters: NDArray[np.uint8]) -> np.uint64:
-    word_hash = _SEED
-    for letter in letters:
-        word_hash = (word_hash ^ np.uint64(letter)) * _MULTIPLIER
-    return word_hash ^ (word_hash >> _HALF)
+def _hash_lowered(text: NDArray[np.uint8], start: int, end: int) -> tuple[np.uint64, np.uint64]:
+    """Return the hash of text[start:end] in lower case, and whether a byte of it is outside ASCII."""
+    at = np.uint64(start)
+    left = end - start
+    value = _SEED
+    seen = _NONE
+    while left > 16:
+        low, high = load_little64(text, at), load_little64(text, at + _EIGHT)
+        seen |= low | high
+        value = _mix(value, _lowered(low), _lowered(high))
+        at += _SIXTEEN
+        left -= 16
+    low = load_little64(text, at) & _LOW_BYTES[left]
+    high = load_little64(text, at + _EIGHT) & _HIGH_BYTES[left]
+    value ^= np.uint64(end - start) * _MULTIPLIER
+    return _mix(value, _lowered(low), _lowered(high)), (seen | low | high) & _OUTSIDE_ASCII
+
+
+@njit(cache=True, nogil=True)
+def _hash(text: NDArray[np.uint8], start: int, end: int) -> np.uint64:
+    """Return a hash of text[start:end] as it stands, every bit of which depends on all of it."""
+    at = np.uint64(start)
+    left = end - start
+    value = _SEED
+    while left > 16:
+        value = _mix(value, load_little64(text, at), load_little64(text, at + _EIGHT))
+        at += _SIXTEEN
+        left -= 16
+    low = load_little64(text, at) & _LOW_BYTES[left]
+    high = load_little64(text, at + _EIGHT) & _HIGH_BYTES[left]
+    return _mix(value ^ np.uint64(end - start) * _MULTIPLIER, low, high)
 
 
 @njit(cache=True, nogil=True)
 def hash_tokens(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Hash words as raw tokens are hashed."""
     keys = np.empty(len(offsets) - 1, np.uint64)
+    text = np.zeros(len(data) + PADDING, np.uint8)
+    text[: len(data)] = data
     for index in range(len(keys)):
-        keys[index] = _key_of_bytes(data, offsets[index], offsets[index + 1], offsets[-1])
+        keys[index] = _hash(text, offsets[index], offsets[index + 1]) | _ONE
     return keys
 
 
@@ -594,11 +890,12 @@ def hash_tokens(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[
 def hash_words(codes: NDArray[np.uint32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Hash words, given as code points, as the words of a text that is normalised to just these are hashed."""
     keys = np.empty(len(offsets) - 1, np.uint64)
+    text = np.zeros(4 * len(codes) + PADDING, np.uint8)
     for index in range(len(keys)):
-        word_hash = _SEED
+        size = 0
         for at in range(offsets[index], offsets[index + 1]):
-            word_hash = (word_hash ^ np.uint64(codes[at])) * _MULTIPLIER
-        keys[index] = word_hash ^ (word_hash >> _HALF)
+            size = _write(text, size, np.int64(codes[at]))
+        keys[index] = _hash(text, 0, size)
     return keys
 
 
@@ -707,46 +1004,36 @@ def _group(
         group: out, by position: the first position with the same key.
         copies: out, by first position: how many positions have its key.
         distinct: out: the first positions, ascending.
-        slots: scratch for an open-addressed table of positions: a power of two, at least 2 * held.
+        slots: scratch for an open-addressed table of positions: a power of two, at least 4 * held.
 
     Returns:
         How many positions stay, and how many distinct keys there are.
     """
-    size = min(_power_of_two(2 * held), 4096)
-    slots[:size] = _EMPTY
+    size = _power_of_two(2 * held)
+    mask, shift = np.uint64(size - 1), np.uint64(64 - first_one(np.uint64(size)))
+    for slot in range(size):
+        slots[slot] = _EMPTY
     found = 0
     for index in range(held):
         position = positions[index]
-        slot = _find(keys[position], keys, slots, size)
-        first = slots[slot]
-        if first != _EMPTY:
-            group[position] = first
-            copies[first] += 1
-            continue
-        group[position], copies[position], slots[slot] = position, 1, position
+        key = keys[position]
+        slot = key * _MULTIPLIER >> shift
+        # An empty slot is greater than any position: then this one is the first, and its key is its own.
+        first = min(slots[slot], position)
+        while keys[first] != key:
+            slot = slot + _ONE & mask
+            first = min(slots[slot], position)
+        slots[slot] = group[position] = first
+        copies[position] = 0
+        copies[first] += 1
         distinct[found] = position
-        found += 1
-        if 2 * found > size:
-            size *= 2
-            slots[:size] = _EMPTY
-            for earlier in distinct[:found]:
-                slots[_find(keys[earlier], keys, slots, size)] = earlier
+        found += first == position
     kept = 0
     for index in range(held):
         position = positions[index]
         positions[kept] = position  # no branch here: which words repeat cannot be guessed
         kept += copies[group[position]] > 1
     return kept, found
-
-
-@njit(cache=True, nogil=True)
-def _find(key: np.uint64, keys: NDArray[np.uint64], slots: NDArray[np.uint32], size: int) -> np.int64:
-    """Return the slot that holds the key, or the empty one where it belongs."""
-    mixed = key * _MULTIPLIER
-    slot = np.int64(mixed >> _HALF) & (size - 1)
-    while slots[slot] != _EMPTY and keys[slots[slot]] != key:
-        slot = (slot + 1) & (size - 1)
-    return slot
 
 
 @njit(cache=True, nogil=True)

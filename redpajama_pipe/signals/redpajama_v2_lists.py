@@ -34,13 +34,13 @@ class Listed(NamedTuple):
     known: NDArray[np.bool_]
 
 
-def stop_words(documents: Documents, wanted: bool, by_name: bool) -> Listed:
+def stop_words(documents: Documents, wanted: bool) -> Listed:
     """Look up the stop lists of a batch.
 
     Raises:
         SetupError: they are wanted by name and not installed.
     """
-    if not wanted or not (by_name or documents.resources.has(resources.STOP_WORDS)):
+    if not wanted or (documents.lenient and not documents.resources.has(resources.STOP_WORDS)):
         return _none(documents)
     languages, of = _languages(documents)
     found = [documents.resources.words(resources.STOP_WORDS, language) for language in languages]
@@ -49,7 +49,7 @@ def stop_words(documents: Documents, wanted: bool, by_name: bool) -> Listed:
     return Listed(_stop_lists(tuple(words for words in found if words is not None))._replace(of=of), of >= 0)
 
 
-def bad_words(documents: Documents, wanted: bool, by_name: bool) -> Listed:
+def bad_words(documents: Documents, wanted: bool) -> Listed:
     """Look up the lists of bad words of a batch.
 
     Raises:
@@ -66,7 +66,7 @@ def bad_words(documents: Documents, wanted: bool, by_name: bool) -> Listed:
             path = documents.resources.artifact(f"bad_words/{language}.txt")
             if path is not None:
                 words = _read_lines(path)
-            elif by_name or documents.resources.has(resources.BAD_WORDS):
+            elif not documents.lenient or documents.resources.has(resources.BAD_WORDS):
                 words = documents.resources.words(resources.BAD_WORDS, language)
             known[index] = words is not None
         found.append(words)
@@ -75,7 +75,7 @@ def bad_words(documents: Documents, wanted: bool, by_name: bool) -> Listed:
     return Listed(_bad_lists(tuple(words for words in found if words is not None))._replace(of=of), counted)
 
 
-def blacklist(documents: Documents, by_name: bool) -> pa.Array:
+def blacklist(documents: Documents) -> pa.Array:
     """Return the UT1 category of each document's host.
 
     The host is urllib's netloc, as CCNet wrote it into source_domain.
@@ -85,7 +85,7 @@ def blacklist(documents: Documents, by_name: bool) -> pa.Array:
     """
     path = documents.resources.artifact("bad_urls/domain_to_category_id.json")
     if path is None:
-        if by_name:
+        if not documents.lenient:
             raise SetupError(
                 f"no bad_urls/domain_to_category_id.json in RedPajama-V2's artifacts: set Resources.artifacts or "
                 f"{resources.ARTIFACTS_ENVIRONMENT} to the folder that its app/src/artifacts/update_resources.py made"

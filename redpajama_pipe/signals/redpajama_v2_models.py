@@ -43,7 +43,7 @@ class Bag(NamedTuple):
     mean_words: float
 
 
-def scores(documents: Documents, wanted: Sequence[str], by_name: bool) -> dict[str, pa.Array]:
+def scores(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     """Compute the signals among these that need a model, each null where its language has none.
 
     Raises:
@@ -56,7 +56,7 @@ def scores(documents: Documents, wanted: Sequence[str], by_name: bool) -> dict[s
         if kind is None:
             continue
         pattern, make = kind
-        if by_name and documents.resources.artifact(pattern.format("*")) is None:
+        if not documents.lenient and documents.resources.artifact(pattern.format("*")) is None:
             raise SetupError(
                 f"{name} needs {pattern.format('LANGUAGE')} in RedPajama-V2's artifacts: set Resources.artifacts or "
                 f"{ARTIFACTS_ENVIRONMENT} to a folder with it"

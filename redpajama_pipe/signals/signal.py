@@ -74,9 +74,11 @@ class Family:
         title: one line, for lists.
         signals: in the order of their columns.
         compute: some of the signals by name → their columns, each of the signal's type.
+        lenient: where all of its signals are asked for, those whose list or model is not there are null.
     """
 
     name: str
     title: str
     signals: tuple[Signal, ...]
     compute: Callable[[Documents, Sequence[str]], dict[str, pa.Array]]
+    lenient: bool = False

@@ -98,21 +98,25 @@ def train_models(lines: Path, scratch: Path, settings: Perplexity, programs: tup
     """
     import sentencepiece
 
-    prefix = scratch / "pieces"
+    with lines.open("rb") as source_bytes:
+        longest = max(map(len, source_bytes), default=0)
+    pieces = scratch / "pieces.model"
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            input=str(lines),
-            model_prefix=str(prefix),
-            model_type="unigram",
-            vocab_size=settings.vocab_size,
-            hard_vocab_limit=False,
-            character_coverage=0.9995,
-            num_threads=1,  # more of them add up in another order
-            minloglevel=2,
-        )
+        # Not from file to file: their paths would stand in the model, and no two runs would give the same.
+        with lines.open(encoding="utf-8") as source, pieces.open("wb") as target_bytes:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=(line.rstrip("\n") for line in source),
+                model_writer=target_bytes,
+                model_type="unigram",
+                vocab_size=settings.vocab_size,
+                hard_vocab_limit=False,
+                character_coverage=0.9995,
+                max_sentence_length=max(longest, 4192),  # longer lines are left out without a word; 4192 unless told
+                num_threads=1,  # more of them add up in another order
+                minloglevel=2,
+            )
     except RuntimeError as error:
         raise RecipeError(f"SentencePiece cannot train {settings.vocab_size} pieces: {error}") from error
-    pieces = Path(f"{prefix}.model")
     processor = sentencepiece.SentencePieceProcessor(model_file=str(pieces))
     tokenized, arpa, model = scratch / "pieces.txt", scratch / "model.arpa", scratch / "model.bin"
     with lines.open(encoding="utf-8") as source, tokenized.open("w", encoding="utf-8") as target:
@@ -120,7 +124,9 @@ def train_models(lines: Path, scratch: Path, settings: Perplexity, programs: tup
             target.write(" ".join(processor.encode(line.rstrip("\n"), out_type=str)) + "\n")
     lmplz, build_binary = programs
     with tokenized.open("rb") as source, arpa.open("wb") as target_bytes:
+        # As cc_net's Makefile has it; the fallback is for counts from which no discount can be told: of little text.
         options = ["-o", str(settings.order), "-S", settings.memory, "-T", str(scratch)]
+        options += ["--vocab_estimate", str(settings.vocab_size), "--discount_fallback"]
         _call([lmplz, *options], stdin=source, stdout=target_bytes)
     _call([build_binary, str(arpa), str(model)])
     return pieces, model

@@ -41,5 +41,7 @@ def utf8(texts: pa.Array) -> Utf8:
         offsets = np.zeros(1, np.int64)
     # An array without a single character may come without a data buffer.
     data = np.frombuffer(data_buffer if data_buffer is not None and data_buffer.size else b"", np.uint8)
+    # Buffers of a file or a stream are read-only and others are not; kernels are compiled for each kind of array.
+    data.flags.writeable = False
     valid = texts.is_valid().to_numpy(zero_copy_only=False)
     return Utf8(data, offsets, valid)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redpajama_pipe.dedup import shingles
-from redpajama_pipe.dedup.letters import SCRIPTS_WITHOUT_SPACES
 from redpajama_pipe.dedup.minhash import MinHashSpec
 from redpajama_pipe.dedup.normalizations import normalize_datatrove, normalize_redpajama_v2, normalize_slimpajama
 from redpajama_pipe.dedup.shingles import jaccard, shingle_hashes
+from redpajama_pipe.text.scripts import SCRIPTS_WITHOUT_SPACES
 
 # Every kind of character there is, of all widths in UTF-8, and those whose lower case is wider or narrower.
 CHARACTERS = (

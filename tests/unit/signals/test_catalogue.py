@@ -6,6 +6,7 @@ import pytest
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.signals import SIGNALS, Signal, gopher, gopher_kernels
 from redpajama_pipe.signals.catalogue import FAMILIES, select
+from redpajama_pipe.signals.tallied import Tallied
 
 
 def test_every_gopher_signal_is_made_of_tallies_that_are_counted() -> None:
@@ -15,8 +16,8 @@ def test_every_gopher_signal_is_made_of_tallies_that_are_counted() -> None:
     assert used == set(gopher_kernels.TALLIES)
 
 
-@pytest.mark.parametrize("signal", gopher.SIGNALS, ids=lambda signal: signal.name)
-def test_gopher_ratios_are_floats_and_counts_are_not(signal: gopher.Tallied) -> None:
+@pytest.mark.parametrize("signal", [*gopher.SIGNALS, *gopher.UNSPACED], ids=lambda signal: signal.name)
+def test_gopher_ratios_are_floats_and_counts_are_not(signal: Tallied) -> None:
     assert (signal.type == pa.float64()) == (signal.denominator is not None)
     if signal.name.endswith("_fraction"):
         assert signal.range == (0.0, 1.0)

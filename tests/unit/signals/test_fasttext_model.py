@@ -80,6 +80,37 @@ def test_more_different_words_than_are_remembered(published: str) -> None:
     assert_equals_library([" ".join(words), " ".join(words[:100]), " ".join(words[::-1])], published)
 
 
+@pytest.mark.parametrize("letter", ["t", "é", "日", "𝒳"])
+def test_a_word_of_any_length_counts_as_much_when_it_is_met_again(published: str, letter: str) -> None:
+    words = [f"{letter * length}{ending}" for length in range(1, 20) for ending in ("", "e", "\x01", "on")]
+    again = [f"{gap.join(words)}{gap}{gap.join(words)} und" for gap in (" ", "\n", "\0", "\t ")]
+    assert_equals_library([*again, *words, *words], published)
+
+
+def test_a_document_s_last_word_ends_with_it(published: str) -> None:
+    # End to end the middle ones are `theqz is where` once more.
+    met = "theqz is where"
+    assert_equals_library([met, "the", "qz is where", met], published)
+    assert_equals_library(["the", "qz is where", met], published)
+
+
+def test_words_that_share_half_of_their_letters_are_told_apart(published: str) -> None:
+    choose = np.random.default_rng(0)
+    halves = ["".join(choose.choice(list("abcdeinorst"), 7)) for _ in range(3000)]
+    # So many that some meet in the table of recent words.
+    assert_equals_library([" ".join([f"nachmitt{half}" for half in halves] * 2)], published)
+    assert_equals_library([" ".join([f"{half}enachmi" for half in halves] * 2)], published)
+
+
+def test_scores_do_not_depend_on_what_came_before_in_the_batch(published: str, real_data: Path) -> None:
+    lines = (real_data / "langid/flores_sentences.tsv").read_text(encoding="utf-8").splitlines()
+    sentences = [line.split("\t", 1)[1] for line in lines[::211]]
+    together = language.identify(pa.array(sentences * 2), published)
+    alone = [language.identify(pa.array([sentence]), published) for sentence in sentences]
+    for column in (0, 1):
+        assert together[column].to_pylist() == [found[column][0].as_py() for found in alone] * 2
+
+
 def matrix(values: NDArray[np.float32]) -> bytes:
     return struct.pack("<qq", *values.shape) + values.tobytes()
 
@@ -147,6 +178,7 @@ DOCUMENTS = [
     "</s> abc",
     "__label__one gh",
 ]
+DOCUMENTS += ["abcd abcd kij日 kij日 x", "aaaaaaaaaaaaaaa aaaaaaaaaaaaaaa ж"]
 DOCUMENTS += [f"{word} und etwas" for word in ("die", "Katze", "sitzt", "vor", "dem", "Haus", "am", "Abend")]
 
 

@@ -264,6 +264,10 @@ def test_lists_by_name_must_be_installed_but_all_signals_go_without(
     row = redpajama_v2.compute(documents_of("a"), [signal.name for signal in redpajama_v2.SIGNALS])
     assert row[redpajama_v2.STOP_WORD_FRACTION].null_count == row[redpajama_v2.BAD_WORD_COUNT].null_count == 1
     assert list(row) == [signal.name for signal in redpajama_v2.SIGNALS]
+    whole = score(pa.array(["a"]), list(row), resources=nowhere)
+    assert whole[redpajama_v2.STOP_WORD_FRACTION].null_count == 1
+    with pytest.raises(SetupError):
+        score(pa.array(["a"]), list(row)[:-1], resources=nowhere)
 
 
 def documents_of(text: str):  # type: ignore[no-untyped-def]
@@ -271,7 +275,7 @@ def documents_of(text: str):  # type: ignore[no-untyped-def]
     from redpajama_pipe.text.buffers import utf8
 
     texts = pa.array([text])
-    return Documents(texts, utf8(texts), "en", None, Resources(word_lists=os.devnull))
+    return Documents(texts, utf8(texts), "en", None, Resources(word_lists=os.devnull), lenient=True)
 
 
 def test_of_equally_frequent_bigrams_the_first_counts() -> None:
@@ -327,7 +331,7 @@ def test_malformed_utf8_is_never_read_past_its_end() -> None:
     offsets = np.cumsum([0, *map(len, pieces)]).astype(np.int32)
     array = pa.StringArray.from_buffers(len(pieces), pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces)))
     names = ["rps_doc_word_count", "rps_doc_frac_unique_words", "rps_lines_num_words"]
-    assert score(array, names)[0].to_pylist() == [1, 1, 1, 0, 1, 2, 0, 1]
+    assert score(array, names)[0].to_pylist() == [1, 1, 1, 1, 1, 2, 0, 1]
 
 
 @settings(max_examples=500)

@@ -15,6 +15,17 @@ def test_every_character_is_space_exactly_when_python_says_so() -> None:
     assert [c for c in EVERYTHING if flags[ord(c)] & characters.SPACE] == [c for c in EVERYTHING if c.isspace()]
 
 
+def test_letters_and_digits_are_alphanumeric_exactly_when_python_says_so() -> None:
+    flags = characters.properties()
+    assert [c for c in EVERYTHING if flags[ord(c)] & characters.ALPHANUMERIC] == [c for c in EVERYTHING if c.isalnum()]
+
+
+def test_letters_of_scripts_without_spaces_stand_alone() -> None:
+    flags = characters.properties()
+    alone = {c for c in "日々ぁアーกๆ໐ກကក丽aé1한བ。、็・" if flags[ord(c)] & characters.ALONE}
+    assert alone == set("日々ぁアーกๆ໐ກကក丽")
+
+
 def test_marks_and_bullets_are_those_of_the_rules() -> None:
     flags = characters.properties()
     assert {c for c in EVERYTHING if flags[ord(c)] & characters.MARK} == set("#.…")
