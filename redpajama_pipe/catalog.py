@@ -72,6 +72,19 @@ def read_text(kind: str, name: str) -> str:
     return where.read_text(encoding="utf-8")
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would take the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(kind: str, name: str) -> Mapping[str, Any]:
     """Parse one entry.
 
@@ -79,7 +92,7 @@ def load(kind: str, name: str) -> Mapping[str, Any]:
         CatalogError: no such entry, or it is not a YAML mapping.
     """
     try:
-        value = yaml.safe_load(read_text(kind, name))
+        value = yaml.load(read_text(kind, name), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

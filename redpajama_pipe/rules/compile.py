@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import functions as F
 
 from redpajama_pipe import schema
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 STAGE = "filter"
+_DATA_EXCEPTION = "22"  # class of SQLSTATE: division by zero, invalid cast, index out of bounds, ...
 # What Spark calls deterministic, and is so within one query.
 CLOCK = {"current_date", "current_time", "current_timestamp", "curdate", "localtimestamp", "now"}
 
@@ -124,6 +126,21 @@ def check_predicate(documents: DataFrame, predicate: str, where: str) -> None:
         )
     if not plan.subqueries().isEmpty():
         raise RecipeError(f"{where} has a query in it; a rule may look at a document's columns only")
+
+
+@contextmanager
+def failures_of_rules() -> Iterator[None]:
+    """Raise RecipeError where a rule has no answer for some document, such as a division by zero.
+
+    To be put around what computes decisions: only the documents show it.
+    """
+    try:
+        with unlogged():
+            yield
+    except PySparkException as error:
+        if (error.getSqlState() or "")[:2] != _DATA_EXCEPTION:
+            raise
+        raise RecipeError(f"a rule fails on a document: {_first_line(error)}") from None
 
 
 def decide(documents: DataFrame, rules: Sequence[CompiledRule], cuts: Sequence[CompiledCut] = ()) -> DataFrame:

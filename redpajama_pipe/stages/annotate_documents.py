@@ -48,10 +48,10 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     done = manifest.current(folder.annotations, "annotate", inputs, section)
     if done:
         return done
+    session = spark()
     storage.remove(folder.annotations)
     parts = [name for name, _, _ in documents.counts["parts"]]
     files: list[File] = []
-    session = spark()
     with Progress("annotate", session.sparkContext, quiet=quiet) as progress:
         if parts:
             tasks = recipe.execution.partitions or len(parts)

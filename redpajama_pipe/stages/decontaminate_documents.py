@@ -68,8 +68,8 @@ def run(
     done = manifest.current(target, "decontaminate", inputs, section)
     if done:
         return done
-    storage.remove(target)
     session = spark()
+    storage.remove(target)
     with Progress("decontaminate", session.sparkContext, quiet=quiet) as progress, ExitStack() as held:
         index = build_index(sets, settings)
         place = storage.join(target, INDEX)

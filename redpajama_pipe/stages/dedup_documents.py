@@ -77,9 +77,9 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     if done:
         write_index(spark, recipe, folder, done, quiet=quiet)
         return done
+    session = spark()
     storage.remove(target)
     storage.remove(folder.dedup_index)
-    session = spark()
     with Progress("dedup", session.sparkContext, quiet=quiet) as progress:
         documents = with_source_rank(read_annotated(session, where), recipe)
         left = keep(documents, decisions.read(session, [folder.decisions("filter")]) if filtered else None)
@@ -92,7 +92,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         counts = count_decisions(annotated, documents, taken)
         drops = [kind for kind in chosen if kind.called]
         dropped = [sum(rules.get(kind.rule, 0) for rules in counts["by_rule"].values()) for kind in drops]
-        said = " and ".join(f"{count:,} {kind.called}" for count, kind in zip(dropped, drops, strict=True))
+        said = " and ".join(f"{count:,} {kind.called}" for count, kind in zip(dropped, drops, strict=True) if count)
         progress.note = f"{said or 'none'} of {total:,} documents dropped"
         if recipe.dedup.lines.mode != "none":
             counts["cuts"] = count_cuts(annotated, taken)

@@ -35,7 +35,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         GateError: a source loses a larger share of its documents than the recipe allows.
         ReconcileError: the documents read are not the documents that ingest wrote.
     """
-    from redpajama_pipe.rules.compile import compile_cuts, compile_rules, decide
+    from redpajama_pipe.rules.compile import compile_cuts, compile_rules, decide, failures_of_rules
 
     where, annotated = folder.annotated()
     sets = [ruleset.load(name) for name in recipe.filter.rule_sets]
@@ -45,13 +45,15 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     done = manifest.current(target, "filter", inputs, section)
     if done:
         return done
-    storage.remove(target)
     session = spark()
+    storage.remove(target)
     with Progress("filter", session.sparkContext, quiet=quiet) as progress:
         documents = read_annotated(session, where)
         rules = compile_rules(sets, documents)
         total = sum(source["documents"] for source in annotated.counts["sources"].values())
-        files = decisions.write(decide(documents, rules, compile_cuts(sets, documents)), target, total)
+        decided = decide(documents, rules, compile_cuts(sets, documents))
+        with failures_of_rules():
+            files = decisions.write(decided, target, total)
         taken = decisions.read(session, [target])
         counts = count_decisions(annotated, documents, taken)
         counts |= {"only": count_only(annotated, taken), "cuts": count_cuts(annotated, taken)}
@@ -162,12 +164,14 @@ def what_if(spark: Callable[[], SparkSession], folder: RunFolder, predicate: str
         ManifestError: the run has no signals yet.
         RecipeError: the predicate is no valid SQL over the stored columns.
     """
+    from redpajama_pipe.rules.compile import failures_of_rules
     from redpajama_pipe.rules.what_if import format_effects, what_if
 
     where, _ = folder.annotated()
     session = spark()
     taken = list(folder.decided())
-    effects = what_if(read_annotated(session, where), decisions.read(session, taken) if taken else None, predicate)
+    with failures_of_rules():
+        effects = what_if(read_annotated(session, where), decisions.read(session, taken) if taken else None, predicate)
     return format_effects(effects, predicate)
 
 

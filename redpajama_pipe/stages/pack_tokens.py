@@ -52,8 +52,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     done = manifest.current(folder.tokens, "tokenize", inputs, section)
     if done:
         return done
-    storage.remove(folder.tokens)
     session = spark()
+    storage.remove(folder.tokens)
     written = _Written(folder.token_map)
     with Progress("tokenize", measure=written.measure, quiet=quiet) as progress:
         documents = read_annotated(session, where)

@@ -65,8 +65,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     done = manifest.current(target, "train_tokenizer", inputs, section)
     if done:
         return done
-    storage.remove(target)
     session = spark()
+    storage.remove(target)
     with Progress("train tokenizer", quiet=quiet) as progress:
         dropped = decisions.read(session, list(taken)) if taken else None
         kept = keep(read_annotated(session, where), dropped).select(

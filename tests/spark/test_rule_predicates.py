@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.rules.compile import compile_rules, decide
+from redpajama_pipe.rules.compile import compile_rules, decide, failures_of_rules
 from redpajama_pipe.rules.ruleset import Rule, RuleSet
 
 if TYPE_CHECKING:
@@ -54,3 +54,13 @@ def test_evidence_holds_the_columns_in_whatever_case_they_are_written(documents:
         (b"a", '{"word_count":10,"now":1}'),
         (b"b", '{"word_count":null,"now":1}'),
     ]
+
+
+@pytest.mark.parametrize("predicate", ["word_count / 0 > 1", "language = 1", "element_at(array(1), 5) = 1"])
+def test_rule_that_fails_on_a_document_is_named_in_one_line(documents: DataFrame, predicate: str) -> None:
+    decided = decide(documents, compile_rules(one_rule(predicate), documents))
+    with (
+        pytest.raises(RecipeError, match=r"^a rule fails on a document: \[\w+\] [^\n]+try_\w+[^\n]+$"),
+        failures_of_rules(),
+    ):
+        decided.collect()

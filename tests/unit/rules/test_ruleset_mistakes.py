@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from redpajama_pipe.errors import RecipeError
+from redpajama_pipe import catalog
+from redpajama_pipe.errors import CatalogError, RecipeError
 from redpajama_pipe.rules import ruleset
 
 RULE = "rules:\n  - {name: a, keep: word_count > 1, on_null: drop}\n"
@@ -48,3 +49,10 @@ def test_booleans_and_numbers_are_texts(tmp_path: Path) -> None:
     path.write_text("name: 7\nrules:\n  - {name: 5, keep: true, on_null: keep}")
     (rule,) = ruleset.load(str(path)).rules
     assert (rule.name, rule.keep) == ("5", "True")
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: twice\nrules:\n  - {name: a, keep: word_count > 1, keep: word_count > 2, drop: why}\n")
+    with pytest.raises(CatalogError, match=r"twice\.yaml, line 3, column \d+ is not valid YAML: 'keep' stands twice"):
+        catalog.load("filters", str(path))
