@@ -5,17 +5,20 @@
     python benchmarks/bench_dedup.py --labelled FOLDER
 
 Made-up corpora have a tenth of their documents in pairs of exactly known Jaccard similarity, 0.3 to 1; decided at 0.5 a
-pair is dropped with the chance that the bands give it, and never below. Bytes moved and the peak of memory (Spark's JVM
-and its Python workers together) are measured; the model of the bytes is in `moved_by_model`. The peers are datatrove,
-all four steps, and text-dedup's minhash, each with 14 bands of 8 rows over 5 words, in one process of their own
-interpreter. FOLDER has articles/ and NDD-Collection.zip.
+pair is dropped with the chance that the bands give it, and never below. Bytes moved, core-seconds and the memory's peak
+(driver, JVM and workers together) are measured; the model of the bytes is in `moved_by_model`. A corpus takes 1,200
+bytes of disk a document, under --folder, and is deleted after its turn. The peers are datatrove, all four steps, and
+text-dedup's minhash, each with 14 bands of 8 rows over 5 words, in one process of their own interpreter. FOLDER has
+articles/ and NDD-Collection.zip.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -107,8 +110,10 @@ class Outcome:
 
     dropped: dict[int, tuple[int, float]]
     seconds: float
+    core_seconds: float
     peak_gigabytes: float
     moved: int
+    sha256: str  # of the decisions
 
 
 def words_of(documents: NDArray[np.int64], shared: NDArray[np.int64], total: int) -> pa.Array:
@@ -192,17 +197,19 @@ def dedup(spark: SparkSession, corpus: Corpus, settings: Dedup) -> Outcome:
 
     folder, target = corpus.folder, str(corpus.folder / f"decisions-{time.monotonic_ns()}")
     documents = spark.read.parquet(str(folder / "annotations"))
-    before, begin = shuffled(spark), time.monotonic()
+    before, used, begin = shuffled(spark), family()[1], time.monotonic()
     with peak_memory() as peak:
         found = near_duplicates(
             documents, lambda part: pq.ParquetFile(folder / "documents" / f"{part}.parquet"), SPEC, settings
         )
-        decisions.write(found, target, corpus.documents)
+        files = decisions.write(found, target, corpus.documents)
         seconds = time.monotonic() - begin
+    core_seconds, moved = family()[1] - used, shuffled(spark) - before
     rows = pq.read_table(target, columns=["doc_id", "kept_doc_id", "similarity"]).to_pydict()
     each = zip(*(rows[name] for name in ("doc_id", "kept_doc_id", "similarity")), strict=True)
     dropped = {number_of(doc_id): (number_of(kept), similarity) for doc_id, kept, similarity in each}
-    return Outcome(dropped, seconds, peak[0] / 1e9, shuffled(spark) - before)
+    sha256 = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+    return Outcome(dropped, seconds, core_seconds, peak[0] / 1e9, moved, sha256)
 
 
 def number_of(doc_id: bytes) -> int:
@@ -218,23 +225,22 @@ def shuffled(spark: SparkSession) -> int:
 
 
 def moved_by_model(documents: int) -> int:
-    """Bytes that shuffles write: an entry (band, key, id) of 28 bytes for each document and band.
+    """Bytes that shuffles write: an entry of 24 bytes, key and id, for each document and band.
 
-    What Spark's rows add, compression takes away. On top come the members of components, with 8 bytes a distinct
-    shingle, and each document's signature once where components are too many to be broadcast.
+    On top come the documents of components: twice the signature, then once 8 bytes a distinct shingle; and each
+    document's signature once where these are too many to be sent to all. Ids compress here, since they end in a number.
     """
-    return documents * SPEC.bands * 28
+    return documents * SPEC.bands * 24
 
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """Watch the resident memory of this process's descendants: Spark's JVM and its workers, shared pages counted once
-    for each."""
+    """Watch the resident memory of this process and its descendants, shared pages counted once for each."""
     peak, done = [0], Event()
 
     def watch() -> None:
         while not done.wait(0.5):
-            peak[0] = max(peak[0], resident(os.getpid()))
+            peak[0] = max(peak[0], family()[0])
 
     thread = Thread(target=watch, daemon=True)
     thread.start()
@@ -245,22 +251,21 @@ def peak_memory() -> Iterator[list[int]]:
         thread.join()
 
 
-def resident(root: int) -> int:
-    """Add up the resident bytes of all processes below one."""
-    parents, sizes = {}, {}
+def family() -> tuple[int, float]:
+    """Add up the resident bytes, and the core-seconds so far, of this process and its descendants."""
+    parents, sizes, times = {}, {}, {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             fields = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        parents[int(entry)], sizes[int(entry)] = int(fields[1]), int(fields[21]) * 4096
-    below, found = {root}, 0
-    while True:
+        parents[int(entry)], sizes[int(entry)] = int(fields[1]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        times[int(entry)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # with those of ended children
+    below = more = {os.getpid()}
+    while more:
         more = {process for process, parent in parents.items() if parent in below} - below
-        if not more:
-            return found
-        found += sum(sizes[process] for process in more)
-        below |= more
+        below = below | more
+    return sum(sizes[process] for process in below), sum(times[process] for process in below)
 
 
 def show_outcome(name: str, corpus: Corpus, outcome: Outcome) -> None:
@@ -268,9 +273,11 @@ def show_outcome(name: str, corpus: Corpus, outcome: Outcome) -> None:
     documents = corpus.documents
     print(
         f"{name}: {documents:,} documents, {corpus.megabytes:,.0f} MB; {len(outcome.dropped):,} dropped in "
-        f"{outcome.seconds:.1f} s ({documents / outcome.seconds:,.0f} documents/s), {corpus.sign_seconds:.1f} core-s "
-        f"to sign; peak {outcome.peak_gigabytes:.2f} GB; moved {outcome.moved / documents:,.0f} bytes a document, "
-        f"by the model {moved_by_model(documents) / documents:,.0f}"
+        f"{outcome.seconds:.1f} s ({documents / outcome.seconds:,.0f} documents/s), {outcome.core_seconds:.1f} core-s "
+        f"and {corpus.sign_seconds:.1f} to sign; peak {outcome.peak_gigabytes:.2f} GB; moved "
+        f"{outcome.moved / documents:,.0f} bytes a document, entries by the model "
+        f"{moved_by_model(documents) / documents:,.0f}; decisions {outcome.sha256[:12]}; load {os.getloadavg()[0]:.1f}",
+        flush=True,
     )
 
 
@@ -426,27 +433,34 @@ def main() -> None:
     parser.add_argument("--labelled", help="a folder with labelled near-duplicates")
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--memory", default="2g", help="of Spark's JVM")
+    parser.add_argument("--folder", help="for what is made, and for Spark's own files; the system's temporary one")
     options = parser.parse_args()
     if options.labelled:
         show_labelled(Path(options.labelled))
     if not (options.documents or options.data):
         return
     conf: dict[str, Any] = {"spark.driver.memory": options.memory}
+    if options.folder:
+        conf["spark.local.dir"] = options.folder
     spark = session.build("bench_dedup", options.master, conf)
     keep_order = Dedup(keep_order="", max_dropped_share=1.0)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         dedup(spark, make(Path(scratch) / "warm", 2_000), keep_order)  # starts workers, loads kernels
-        times: dict[int, float] = {}
+        last: tuple[int, Outcome] | None = None
         for total in options.documents:
+            begin = time.monotonic()
             corpus = make(Path(scratch) / str(total), total)
+            print(f"made in {time.monotonic() - begin:.0f} s", flush=True)
             outcome = dedup(spark, corpus, replace(keep_order, threshold=THRESHOLD))
             show_outcome("made up", corpus, outcome)
             check_made_up(corpus, outcome)
-            if times:
-                before = list(times)[-1]
-                growth = outcome.seconds / times[before]
-                print(f"  {total / before:.1f} times the documents in {growth:.1f} times the time")
-            times[total] = outcome.seconds
+            shutil.rmtree(corpus.folder)
+            if last:
+                print(
+                    f"  {total / last[0]:.1f} times the documents in {outcome.seconds / last[1].seconds:.1f} times the "
+                    f"time, {outcome.core_seconds / last[1].core_seconds:.1f} times the core-s"
+                )
+            last = total, outcome
         if options.data:
             texts = read(options.data, int(options.megabytes * 1e6))
             corpus = store(Path(scratch) / "data", texts)

@@ -36,6 +36,12 @@ def fixed_width(column: pa.Array, width: int, what: str) -> NDArray[np.uint8]:
     return _data(column, np.uint8)[offsets[0] : offsets[-1]].reshape(-1, width)
 
 
+def end_to_end(column: pa.Array) -> NDArray[np.uint8]:
+    """View the bytes of all values of a binary column, one value after another; shares the column's memory."""
+    offsets = _offsets(column)
+    return _data(column, np.uint8)[offsets[0] : offsets[-1]]
+
+
 def from_fixed_width(rows: NDArray[np.uint8]) -> pa.Array:
     """Make a binary column of the rows of a (values, width) matrix."""
     count, width = rows.shape

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -108,40 +106,41 @@ def _decide(
     dedup: Dedup,
     indexes: Sequence[str],
 ) -> pa.RecordBatch:
-    """Decide whole components, one after another."""
-    find = walk if dedup.survivors == "walk" else join_components
+    """Decide whole components."""
     measure, name = _MEASURES[dedup.verify]
     threshold = 0.0 if dedup.verify == "none" else dedup.threshold
     keys = np.ascontiguousarray(fixed_width(members[KEYS], bands * 8, KEYS)).view("<u8").astype(np.uint64)
     sizes, places = members["size"].to_numpy(), members["place"].to_numpy()
-    components = members[COMPONENT]
-    dropped: list[int] = []
-    kept: list[int] = []
-    similarities: list[float] = []
-    evidence: list[str] = []
-    for begin, end in pairwise([*_begins(components).tolist(), len(components)]):
-        assert sizes[begin] == end - begin, "a component is decided whole"
-        of = offsets[begin : end + 1]
-        old = int(np.count_nonzero(places[begin:end] < 0))
-        decide = partial(most_similar_old, old=old) if indexes else find
-        twins, similar = decide(keys[begin:end], values[of[0] : of[-1]], of - of[0], threshold, measure)
-        for at in np.flatnonzero(twins >= 0).tolist():
-            dropped.append(begin + at)
-            kept.append(begin + int(twins[at]))
-            similarities.append(float(similar[at]))
-            facts = {"kept": members[DOC_ID][kept[-1]].as_py().hex(), name: similarities[-1]}
-            if dedup.verify != "none":
-                facts["threshold"] = threshold
-            if indexes:
-                facts["index"] = indexes[places[kept[-1]]]
-            else:
-                facts |= {"component": components[begin].as_py().hex(), "component_size": end - begin}
-                if dedup.survivors == "components":
-                    facts["survivors"] = "components"
-            evidence.append(json.dumps(facts, separators=(",", ":")))
+    begins = _begins(members[COMPONENT])
+    ends = np.append(begins[1:], len(keys))
+    assert (sizes[begins] == ends - begins).all(), "a component is decided whole"
+    if indexes:
+        twins, similar = np.full(len(keys), -1, np.int64), np.zeros(len(keys), np.float64)
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            old = int(np.count_nonzero(places[begin:end] < 0))
+            found = most_similar_old(keys[begin:end], values, offsets[begin : end + 1], threshold, measure, old=old)
+            twins[begin:end], similar[begin:end] = np.where(found[0] >= 0, found[0] + begin, -1), found[1]
+    else:
+        find = walk if dedup.survivors == "walk" else join_components
+        twins, similar = find(keys, values, offsets, threshold, measure, begins)
+    dropped = np.flatnonzero(twins >= 0)
+    kept, similarities = twins[dropped], similar[dropped]
+    ids, components = (fixed_width(members[column], ID_BYTES, column) for column in (DOC_ID, COMPONENT))
+    evidence = []
+    for at, to, similarity in zip(dropped.tolist(), kept.tolist(), similarities.tolist(), strict=True):
+        facts = {"kept": ids[to].tobytes().hex(), name: similarity}
+        if dedup.verify != "none":
+            facts["threshold"] = threshold
+        if indexes:
+            facts["index"] = indexes[places[to]]
+        else:
+            facts |= {"component": components[at].tobytes().hex(), "component_size": int(sizes[at])}
+            if dedup.survivors == "components":
+                facts["survivors"] = "components"
+        evidence.append(json.dumps(facts, separators=(",", ":")))
     return _drops(
-        members.take(pa.array(dropped, pa.int64())),
-        members[DOC_ID].take(pa.array(kept, pa.int64())),
+        members.take(pa.array(dropped)),
+        members[DOC_ID].take(pa.array(kept)),
         similarities,
         evidence,
         RULE_OF_INDEX if indexes else RULE,
@@ -149,7 +148,7 @@ def _decide(
 
 
 def _drops(
-    dropped: pa.RecordBatch, kept: pa.Array, similarities: list[float], evidence: list[str], rule: str
+    dropped: pa.RecordBatch, kept: pa.Array, similarities: NDArray[np.float64], evidence: list[str], rule: str
 ) -> pa.RecordBatch:
     count = dropped.num_rows
     columns = {

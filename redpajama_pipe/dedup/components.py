@@ -22,6 +22,7 @@ from redpajama_pipe.errors import GateError
 from redpajama_pipe.schema import DOC_ID
 
 SRC, DST, COMPONENT = "src", "dst", "component"
+_SENT_TO_ALL = 1_000_000  # documents in components that each executor may hold at once, 100 bytes each
 MAX_ROUNDS = 50  # a path of 1,024 documents takes about 10; the bound is O(log(n) ** 2)
 
 
@@ -85,8 +86,11 @@ def _on_driver(links: DataFrame) -> DataFrame:
         for name in (SRC, DST)
     )
     ids, components = least_members(src, dst)
-    found = pa.table({DOC_ID: from_fixed_width(ids), COMPONENT: from_fixed_width(components)})
-    return links.sparkSession.createDataFrame(found)
+    found = links.sparkSession.createDataFrame(
+        pa.table({DOC_ID: from_fixed_width(ids), COMPONENT: from_fixed_width(components)})
+    )
+    # Spark takes an id for 100 bytes, and would move all documents to join a list of 50,000.
+    return F.broadcast(found) if len(ids) <= _SENT_TO_ALL else found
 
 
 def _distributed(links: DataFrame, max_rounds: int) -> DataFrame:

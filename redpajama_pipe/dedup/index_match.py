@@ -2,14 +2,15 @@
 
 The older document wins, whatever the keep order says. A document is compared with old ones alone, never through a chain
 of new ones; those that are left are then decided among themselves. Shuffled are the band keys of the new documents and
-of the indexes, 28 bytes a document and band; sets of shingles are read of the old documents that share a band alone.
+of the indexes, 24 bytes a document and band; sets of shingles are read of the old documents that share a band alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import cast
 
 import numpy as np
@@ -23,14 +24,14 @@ from pyspark.storagelevel import StorageLevel
 
 from redpajama_pipe import storage
 from redpajama_pipe.decisions import id_place
-from redpajama_pipe.dedup.byte_columns import ID_BYTES, cut_rows, fixed_width, from_fixed_width
+from redpajama_pipe.dedup.bucket_entries import BAND, PACKED, SHARD, Entries, gathered, ids_of, packer, pieces, together
+from redpajama_pipe.dedup.byte_columns import fixed_width
 from redpajama_pipe.dedup.component_decisions import KEYS, MEMBERS, VALUES, decide_components
-from redpajama_pipe.dedup.components import COMPONENT, DST, SRC, connected_components
-from redpajama_pipe.dedup.edges import BUCKET, signature_keys, star_edges
+from redpajama_pipe.dedup.components import COMPONENT, connected_components
+from redpajama_pipe.dedup.edges import CHUNK, EDGES, Forest, check_buckets, signature_keys
 from redpajama_pipe.dedup.index import FILE_NAME, INDEX, Index
 from redpajama_pipe.dedup.minhash import MinHashSpec
 from redpajama_pipe.dedup.near import OpenPart, check_components, with_values
-from redpajama_pipe.gate import check_bucket
 from redpajama_pipe.recipe import Dedup
 from redpajama_pipe.schema import (
     BYTE_COUNT,
@@ -47,9 +48,7 @@ from redpajama_pipe.schema import (
 
 EXACT_RULE = "exact_duplicate_of_index"
 
-_PLACE, _PATH = "place", "path"
-_EXAMPLES = 3
-_BATCH_ENTRIES = 1 << 20  # of 28 bytes, at a time
+_PLACE, _PATH, _OLD = "place", "path", "old"
 
 
 def equal_to_index(documents: DataFrame, indexes: Sequence[Index]) -> DataFrame:
@@ -165,7 +164,7 @@ def _read(session: SparkSession, indexes: Sequence[Index], columns: Sequence[str
 
 
 def _edges(documents: DataFrame, indexes: Sequence[Index], spec: MinHashSpec, tasks: int, max_bucket: int) -> DataFrame:
-    """Join the documents of every bucket that holds both old and new ones to the first of it; persisted."""
+    """Join the documents of every bucket that holds both old and new ones; rows as `edges.band_edges`, persisted."""
 
     def of_new(batch: pa.RecordBatch) -> NDArray[np.uint64]:
         return signature_keys(batch[SIGNATURE], spec)
@@ -173,61 +172,63 @@ def _edges(documents: DataFrame, indexes: Sequence[Index], spec: MinHashSpec, ta
     def of_old(batch: pa.RecordBatch) -> NDArray[np.uint64]:
         return fixed_width(batch[KEYS], spec.bands * 8, KEYS).view("<u8").astype(np.uint64)
 
-    ddl = f"band int, key bigint, {DOC_ID} binary"
     new = documents.where(F.col(SIGNATURE).isNotNull()).select(DOC_ID, SIGNATURE)
     old = _read(documents.sparkSession, indexes, [KEYS]).where(F.col(KEYS).isNotNull())
     old = old.select(F.col("vertex").alias(DOC_ID), KEYS)
     entries = (
-        new.mapInArrow(_entries(of_new, spec.bands), ddl)
-        .withColumn("old", F.lit(False))
-        .unionByName(old.mapInArrow(_entries(of_old, spec.bands), ddl).withColumn("old", F.lit(True)))
+        new.mapInArrow(packer(of_new, spec.bands, tasks), PACKED)
+        .withColumn(_OLD, F.lit(False))
+        .unionByName(old.mapInArrow(packer(of_old, spec.bands, tasks), PACKED).withColumn(_OLD, F.lit(True)))
     )
-    common = (
-        entries.groupBy("band", "key")
-        .agg(F.count(F.lit(1)).alias("size"), F.max("old").alias("any_old"), F.min("old").alias("all_old"))
-        .where("any_old and not all_old")
-        .select("band", "key", "size")
+    edges = (
+        entries.repartition(tasks, BAND, SHARD)
+        .sortWithinPartitions(BAND, SHARD, F.col(_OLD).desc())
+        .mapInArrow(edges_with_index, EDGES)
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
-    try:
-        largest = common.orderBy(F.col("size").desc(), "band", "key").first()
-        if largest is not None and largest["size"] > max_bucket:
-            of_it = (F.col("band") == largest["band"]) & (F.col("key") == largest["key"]) & ~F.col("old")
-            some = entries.where(of_it).orderBy(DOC_ID).limit(_EXAMPLES).collect()
-            check_bucket(largest["band"], largest["size"], [bytes(row[DOC_ID]) for row in some], max_bucket)
-        edges = (
-            entries.drop("old")
-            .join(common.drop("size"), ["band", "key"], "left_semi")
-            .repartition(tasks, "band", "key")
-            .sortWithinPartitions("band", "key", DOC_ID)
-            .mapInArrow(star_edges, f"{SRC} binary, {DST} binary, {BUCKET} bigint")
-            .select(SRC, DST)
-            .distinct()
-            .persist(StorageLevel.MEMORY_AND_DISK)
-        )
-        edges.count()  # computes and stores all of it, before `common` goes
-    finally:
-        common.unpersist()
+    check_buckets(edges, max_bucket)
     return edges
 
 
-def _entries(
-    keys_of: Callable[[pa.RecordBatch], NDArray[np.uint64]], bands: int
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Make the pass from documents to a row (band, key, doc_id) for each document and band."""
+def edges_with_index(batches: Iterable[pa.RecordBatch], chunk: int = CHUNK) -> Iterator[pa.RecordBatch]:
+    """Turn packed entries, sorted by (band, shard, old first), into the edges of buckets with both old and new ones.
 
-    def entries(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for wide in batches:
-            for batch in cut_rows(wide, _BATCH_ENTRIES // bands):
-                ids = fixed_width(batch[DOC_ID], ID_BYTES, DOC_ID)
-                columns = [
-                    pa.array(np.tile(np.arange(bands, dtype=np.int32), len(ids))),
-                    pa.array(keys_of(batch).reshape(-1).view(np.int64)),  # the same 64 bits: Spark has no unsigned type
-                    from_fixed_width(np.repeat(ids, bands, axis=0)),
-                ]
-                yield pa.RecordBatch.from_arrays(columns, ["band", "key", DOC_ID])
+    The old entries of a shard are held; the new ones come `chunk` at a time. The examples of a bucket are new ones.
+    """
+    forest = Forest()
+    for (band, _), shard in groupby(pieces(batches, (BAND, SHARD, _OLD)), key=lambda piece: piece[0][:2]):
+        old: list[Entries] = []
+        for is_old, some in groupby(shard, key=lambda piece: piece[0][2]):
+            entries = map(itemgetter(1), some)
+            if is_old:
+                old = list(entries)
+            elif old:
+                _join_with_old(together(old), gathered(entries, chunk), band, forest)
+                yield from forest.full()
+    yield from forest.rest()
 
-    return entries
+
+def _join_with_old(old: Entries, new: Iterable[Entries], band: int, forest: Forest) -> None:
+    old = old[np.argsort(old["key"], kind="stable")]
+    keys, begins, sizes = np.unique(old["key"], return_index=True, return_counts=True)
+    ids, met = ids_of(old), np.zeros(len(keys), np.int64)
+    largest = 0
+    for found in new:
+        bucket = np.minimum(np.searchsorted(keys, found["key"]), len(keys) - 1)
+        same = keys[bucket] == found["key"]
+        bucket, entries = bucket[same], found[same]
+        if len(entries) == 0:
+            continue
+        forest.add(ids[begins[bucket]], ids_of(entries))
+        met += np.bincount(bucket, minlength=len(keys))
+        with_new = np.where(met > 0, sizes + met, 0)
+        if with_new.max() > largest:
+            at, largest = int(with_new.argmax()), int(with_new.max())
+            of_it = entries[bucket == at]
+            forest.add_bucket(band, largest, ids_of(of_it[np.lexsort((of_it["low"], of_it["high"]))]))
+    of = np.repeat(np.arange(len(keys)), sizes)
+    other = (met[of] > 0) & (begins[of] != np.arange(len(old)))
+    forest.add(ids[begins[of[other]]], ids[other])
 
 
 def _read_values(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,7 @@ Deduplicating Training Data Makes Language Models Better, arXiv:2107.06499 (veri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -36,6 +36,7 @@ OpenPart = Callable[[str], pq.ParquetFile]
 
 _EXAMPLES = 3
 _BATCH_VALUES = 4 << 20  # of 8 bytes, at a time
+_BATCH_TEXT = 4 << 20  # bytes whose shingles are found at a time; a longer text alone
 
 
 def near_duplicates(
@@ -156,10 +157,26 @@ def _with_shingles(
                 of_part = batch.slice(begin, end - begin)
                 part = of_part[PART][0].as_py()
                 with open_part(part) as parquet:
-                    for texts, known in read_members(parquet, of_part, part):
+                    for texts, known in _gathered(read_members(parquet, of_part, part)):
                         yield _compared(known, spec, *shingle_hashes(texts, spec), columns)
 
     return shingled
+
+
+def _gathered(read: Iterable[tuple[pa.Array, pa.RecordBatch]]) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
+    """Put small batches together: members are often few in what is read at a time, and each batch costs Spark time."""
+    held: list[tuple[pa.Array, pa.RecordBatch]] = []
+    for texts, known in read:
+        if held and sum(each.nbytes for each, _ in held) + texts.nbytes > _BATCH_TEXT:
+            yield _together(held)
+            held = []
+        held.append((texts, known))
+    if held:
+        yield _together(held)
+
+
+def _together(held: list[tuple[pa.Array, pa.RecordBatch]]) -> tuple[pa.Array, pa.RecordBatch]:
+    return pa.concat_arrays([texts for texts, _ in held]), pa.concat_batches([known for _, known in held])
 
 
 def _compared(

@@ -173,7 +173,14 @@ def test_decisions_are_those_of_going_one_by_one(corpus: Corpus, expected: list[
 
 @pytest.mark.parametrize(
     ("partitions", "adaptive", "driver_edges"),
-    [(1, "true", 10**6), (2, "false", 10**6), (7, "true", 10**6), (7, "false", 0)],
+    [
+        (1, "true", 10**6),
+        (2, "false", 10**6),
+        (7, "true", 10**6),
+        (7, "false", 0),
+        (50, "true", 10**6),
+        (50, "false", 10**6),
+    ],
 )
 def test_decisions_do_not_depend_on_how_the_work_is_cut(
     spark: SparkSession,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -94,6 +96,24 @@ def test_walk_is_its_definition_by_every_measure(component: Component) -> None:
 @example(([[1]] * 5, [[9], [1, 2], [3, 4], [1, 2, 3, 4], [9]], 0.5, JACCARD))
 def test_components_are_those_of_union_find_by_every_measure(component: Component) -> None:
     assert run(join_components, *component) == joined(*component)
+
+
+@given(components(), st.lists(st.integers(0, 15), unique=True, max_size=5))
+def test_components_side_by_side_are_decided_each_for_itself(component: Component, cuts: list[int]) -> None:
+    """Though keys of one occur in another."""
+    keys, values, threshold, measure = component
+    begins = [0, *sorted(cut for cut in cuts if 0 < cut < len(keys))]
+    flat = np.array([value for each in values for value in each], np.uint64)
+    offsets = np.cumsum([0, *map(len, values)])
+    matrix = np.array(keys, np.uint64).reshape(len(keys), -1 if keys else 2)
+    for way, definition in ((walk, walked), (join_components, joined)):
+        twins, similarities = way(matrix, flat, offsets, threshold, measure, np.array(begins))
+        expected: Decided = ([], [])
+        for begin, end in pairwise([*begins, len(keys)]):
+            twin, similarity = definition(keys[begin:end], values[begin:end], threshold, measure)
+            expected[0].extend(other + begin if other >= 0 else -1 for other in twin)
+            expected[1].extend(similarity)
+        assert (twins.tolist(), similarities.tolist()) == expected
 
 
 def test_components_go_through_a_chain_and_the_walk_does_not() -> None:
