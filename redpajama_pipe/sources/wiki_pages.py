@@ -9,7 +9,9 @@ Source: MediaWiki docs/export-0.11.xsd.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from xml.parsers import expat
 
@@ -119,6 +121,18 @@ class PageReader:
         self._before = b""
         self._broken_at = -1
         self._find_page()
+
+    def read(self, data: bytes) -> Iterator[tuple[list[RawPage], Quarantined | None]]:
+        """Parse more of the file, going on behind each error: the pages that ended, and the row for what is lost."""
+        feed: Callable[[], None] | None = partial(self.feed, data)
+        while feed:
+            bad = None
+            try:
+                feed()
+                feed = None
+            except expat.ExpatError as error:
+                bad, feed = self.rest("bad_xml", str(error)), self.recover
+            yield self.take(), bad
 
     def close(self) -> None:
         """End the file.

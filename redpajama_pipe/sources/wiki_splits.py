@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from xml.parsers import expat
 
 import numpy as np
@@ -156,15 +155,8 @@ class _StreamXml(PageReader):
     def pages(self, data: bytes, last: bool) -> Iterator[RawPage | Quarantined]:
         """Yield the pages that end in more of the stream, and a row for what is lost up to the next page."""
         self._tail = (self._tail + data)[-2 * len(_ROOT_END) :]
-        feed: Callable[[], None] | None = partial(self.feed, data)
-        while feed:
-            bad = None
-            try:
-                feed()
-                feed = None
-            except expat.ExpatError as error:
-                bad, feed = self.rest("bad_xml", str(error)), self.recover
-            yield from self._placed()
+        for found, bad in self.read(data):
+            yield from self._placed(found)
             if bad:
                 yield replace(bad, offset=self._stream)
         if not last:
@@ -180,8 +172,8 @@ class _StreamXml(PageReader):
         """Free the parser now; it and its handlers hold each other, and there is one for each stream."""
         del self._parser
 
-    def _placed(self) -> Iterator[RawPage]:
-        for page in self.take():
+    def _placed(self, pages: list[RawPage]) -> Iterator[RawPage]:
+        for page in pages:
             if self._stream:
                 page.offset = self._stream
             yield page

@@ -10,8 +10,7 @@ Source: MediaWiki docs/export-0.11.xsd; huggingface/datasets, datasets/wikipedia
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from urllib.parse import quote
 from xml.parsers import expat
 
@@ -70,15 +69,8 @@ def read_wikipedia(stream: MemberStream, split: Split, source: Source) -> Iterat
     streams = _Streams(stream)
     while True:
         for block in stream.blocks():
-            feed: Callable[[], None] | None = partial(reader.feed, block)
-            while feed:
-                bad = None
-                try:
-                    feed()
-                    feed = None
-                except expat.ExpatError as error:
-                    bad, feed = reader.rest("bad_xml", str(error)), reader.recover
-                yield from map(cleaner.read, streams.place(reader.take()))
+            for pages, bad in reader.read(block):
+                yield from map(cleaner.read, streams.place(pages))
                 if bad:
                     yield bad
         if not stream.fault:
