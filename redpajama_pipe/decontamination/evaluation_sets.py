@@ -52,7 +52,7 @@ def read_set(chosen: EvaluationSet) -> Examples:
     where = f"decontaminate.sets.{chosen.name}"
     found: list[Example] = []
     digest = hashlib.sha256()
-    for uri in _files(chosen, where):
+    for uri in files_of(chosen):
         data = _bytes(uri)
         digest.update(hashlib.sha256(data).digest())
         for number, record in _records(uri, data):
@@ -66,7 +66,13 @@ def read_set(chosen: EvaluationSet) -> Examples:
     return Examples(chosen.name, found, digest.hexdigest())
 
 
-def _files(chosen: EvaluationSet, where: str) -> list[str]:
+def files_of(chosen: EvaluationSet) -> list[str]:
+    """Find the files of a set, in the order of their names.
+
+    Raises:
+        InputError: no such file.
+    """
+    where = f"decontaminate.sets.{chosen.name}"
     try:
         splits = plan_splits(Source(chosen.name, "jsonl", chosen.paths))
     except InputError as error:  # said of a source there

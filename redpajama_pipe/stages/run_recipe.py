@@ -39,6 +39,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     Returns:
         The summary, see summary.build_summary.
     """
+    check_files(recipe, folder)
     storage.write_bytes(folder.recipe, recipes.to_yaml(recipe).encode("utf-8"))
     annotated_documents(spark, recipe, folder, quiet=quiet)
     filter_documents.run(spark, recipe, folder, quiet=quiet)
@@ -48,6 +49,27 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     build_schedule.run(recipe, folder, quiet=quiet)
     write_report.run(spark, recipe, folder, quiet=quiet)
     return write_summary(recipe, folder)
+
+
+def check_files(recipe: Recipe, folder: RunFolder) -> None:
+    """Look for the files of later stages now, not after hours of ingest: evaluation sets, indexes, the tokenizer's.
+
+    Raises:
+        InputError: an evaluation set is missing.
+        ManifestError: an index that `dedup.against` names is missing or unfinished.
+        RecipeError: an index cannot be compared with.
+        SetupError: the tokenizer's file is missing or not the published one.
+    """
+    from redpajama_pipe.decontamination.evaluation_sets import files_of
+    from redpajama_pipe.dedup.index import open_indexes
+    from redpajama_pipe.tokens.spec import find_file, load_spec
+
+    for chosen in recipe.decontaminate.sets:
+        files_of(chosen)
+    open_indexes(recipe, folder)
+    spec = load_spec(recipe.tokenize.tokenizer)
+    if not spec.trained:
+        find_file(spec, recipe.tokenize.path)
 
 
 def annotated_documents(
