@@ -3,7 +3,7 @@
     PipelineError                 a user's mistake or bad data: the CLI prints one line and exits with status 2
     ├── RecipeError               a recipe, a rule set or an option is wrong
     ├── CatalogError              no such entry in filters/, tokenize/ or conf/
-    ├── SetupError           Java, a model or an optional package is missing
+    ├── SetupError                Java, a model or an optional package is missing
     ├── InputError                the input files are missing or unreadable as a whole
     ├── ManifestError             a stage's output is absent, unfinished or not what it says
     ├── ReconcileError            documents in differ from kept + dropped + quarantined
@@ -13,6 +13,8 @@ A record that cannot be read is not an error: it is a quarantine row (see source
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class PipelineError(Exception):
@@ -44,4 +46,12 @@ class ReconcileError(PipelineError):
 
 
 class GateError(PipelineError):
-    """A stage would lose more than its limit; the recipe must say so to go on."""
+    """A stage would lose more than its limit; the recipe must say so to go on.
+
+    Attributes:
+        examples: ids of documents to look at.
+    """
+
+    def __init__(self, message: str, examples: Sequence[bytes] = ()) -> None:
+        super().__init__(message)
+        self.examples = tuple(examples)

@@ -63,7 +63,8 @@ def check_bucket(band: int, documents: int, examples: Sequence[bytes], limit: in
         raise GateError(
             f"band {band}: {documents:,} documents share one key, more than dedup.max_bucket={limit:,}; "
             f"among them {_ids(examples)}. This is mostly boilerplate: look at these documents and filter them, "
-            f"or set dedup.max_bucket={documents} to go on"
+            f"or set dedup.max_bucket={documents} to go on",
+            examples,
         )
 
 
@@ -74,7 +75,8 @@ def check_component(documents: int, over: int, examples: Sequence[bytes], limit:
             f"{documents:,} documents hang together by shared bands, more than dedup.max_component={limit:,} "
             f"({over:,} such component{'s' if over > 1 else ''}); among them {_ids(examples)}. Fewer rows in a band or "
             f"boilerplate make such chains: look at these documents, use more rows a band, "
-            f"or set dedup.max_component={documents} to go on"
+            f"or set dedup.max_component={documents} to go on",
+            examples,
         )
 
 

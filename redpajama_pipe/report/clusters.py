@@ -106,6 +106,13 @@ def largest_groups(folder: RunFolder, top: int) -> list[Group]:
     return [tally.group(found, doc_id) for doc_id, tally in tallies.items() if doc_id in found]
 
 
+def excerpts(folder: RunFolder, doc_ids: Sequence[bytes]) -> str:
+    """Write what documents of a run are and how their texts begin, in the order of the ids, as `render` does."""
+    found = _documents(folder, doc_ids)
+    lines = (line for doc_id in doc_ids if doc_id in found for line in _member("document", _made(found[doc_id]), 2))
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def render(groups: Sequence[Group], documents: int, dropped: int, lines: int = 1) -> str:
     """Write groups as text.
 

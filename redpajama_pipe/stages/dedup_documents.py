@@ -6,8 +6,8 @@ be a duplicate of a third, of a later kind, is shown with that third one: a rece
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from redpajama_pipe import decisions, manifest, schema, storage
 from redpajama_pipe.arguments import Job, run_job
+from redpajama_pipe.errors import GateError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe, to_tree
@@ -85,7 +86,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         left = keep(documents, decisions.read(session, [folder.decisions("filter")]) if filtered else None)
         total = sum(source["documents"] for source in annotated.counts["sources"].values())
         chosen = kinds(recipe, folder, against)
-        with ExitStack() as held:
+        with ExitStack() as held, _examples_shown(folder):
             files = decisions.write(decide(left, chosen, held), target, total)
         taken = decisions.read(session, [target])
         files += duplicate_counts.write(taken, target, total)
@@ -102,6 +103,18 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     made = manifest.write(target, "dedup", inputs, section, counts, files, progress.seconds)
     write_index(spark, recipe, folder, made, quiet=quiet)
     return made
+
+
+@contextmanager
+def _examples_shown(folder: RunFolder) -> Iterator[None]:
+    """Show the documents that a limit names, with the beginning of their texts."""
+    try:
+        yield
+    except GateError as error:
+        from redpajama_pipe.report.clusters import excerpts
+
+        shown = excerpts(folder, error.examples) if error.examples else ""
+        raise GateError(f"{error}\n{shown}".rstrip(), error.examples) from None
 
 
 def write_index(

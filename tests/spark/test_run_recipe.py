@@ -18,7 +18,14 @@ from redpajama_pipe.errors import GateError, ManifestError, ReconcileError
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.life import explain_document
 from redpajama_pipe.run_folder import RunFolder
-from redpajama_pipe.stages import build_schedule, filter_documents, ingest_documents, pack_tokens, run_recipe
+from redpajama_pipe.stages import (
+    build_schedule,
+    dedup_documents,
+    filter_documents,
+    ingest_documents,
+    pack_tokens,
+    run_recipe,
+)
 from redpajama_pipe.summary import build_summary
 from redpajama_pipe.tokens.encode import open_encoder
 from redpajama_pipe.tokens.indexed import IndexedDataset
@@ -248,7 +255,7 @@ def test_a_changed_threshold_redoes_the_decisions_and_no_more(
 
 
 def test_separate_ingest_and_annotate_decide_the_same(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:
-    from redpajama_pipe.stages import annotate_documents, dedup_documents
+    from redpajama_pipe.stages import annotate_documents
 
     settings, run, _ = finished
     apart = RunFolder.at(str(tmp_path / "apart"))
@@ -341,6 +348,22 @@ def test_a_filter_that_drops_nearly_everything_stops(finished: Finished, spark: 
     with pytest.raises(GateError, match=r"source first: 100 of 100 documents, 100 %.*strict\.long \(150\)"):
         filter_documents.run(lambda: spark, recipe.from_tree(tree, "t"), other, quiet=True)
     assert manifest.find(other.decisions("filter")) is None
+
+
+def test_a_bucket_over_its_limit_stops_and_shows_documents(
+    finished: Finished, spark: SparkSession, tmp_path: Path
+) -> None:
+    settings, _, _ = finished
+    tree = recipe.to_tree(settings)
+    tree["dedup"]["max_bucket"] = 1
+    other = RunFolder.at(str(tmp_path / "r"))
+    ingest_documents.run(lambda: spark, settings, other, quiet=True)
+    with pytest.raises(GateError, match=r"documents share one key, more than dedup\.max_bucket=1; among") as stopped:
+        dedup_documents.run(lambda: spark, recipe.from_tree(tree, "t"), other, quiet=True)
+    _, *shown = str(stopped.value).splitlines()
+    ids = [line.split()[1] for line in shown if line.startswith("   document")]
+    assert ids == [doc_id.hex() for doc_id in stopped.value.examples] != []
+    assert any(line.startswith("     │ ") for line in shown)
 
 
 def test_explain_tells_the_life_of_a_duplicate_and_of_a_kept_document(finished: Finished) -> None:
