@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.decode import decode
+
 # The columns of the counts that `clean` returns, in order.
 COUNTS = (
     "lines",
@@ -229,7 +231,7 @@ def _clean_page(
         line_at = at
         stop_at = next_at = _line_break(page, at, end)  # its first byte, and the byte after it
         if stop_at < end:
-            code, width = _decode(page, stop_at, end)
+            code, width = decode(page, stop_at, end)
             next_at += width
             if code == 0x0D and next_at < end and page[next_at] == 0x0A:
                 next_at += 1
@@ -351,7 +353,7 @@ def _look_at(
     words = longest = chars = 0
     in_word = False
     while at < stop:
-        code, width = _decode(page, at, stop)
+        code, width = decode(page, at, stop)
         if classes[code] & SPACE:
             in_word = False
         else:
@@ -364,23 +366,6 @@ def _look_at(
             text_end = at + width
         at += width
     return text_at, text_end, words, longest > MAX_WORD_CHARS, bracket
-
-
-@njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
-    """Return the code point at `at` and its width in bytes; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte, 1
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte, 1
-    if width == 2:
-        return (byte & 0x1F) << 6 | (data[at + 1] & 0x3F), 2
-    if width == 3:
-        return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), 3
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
-    return (byte & 0x07) << 18 | low, 4
 
 
 @njit(cache=True, nogil=True)
@@ -427,7 +412,7 @@ def _trim(
             at = max(at, spans[index, 1])
             index += 1
             continue
-        code, width = _decode(page, at, size)
+        code, width = decode(page, at, size)
         if not classes[code] & SPACE:
             break
         spans, held = _insert(spans, held, first, index, at, at + width)
@@ -443,7 +428,7 @@ def _trim(
         before = at - 1
         while before > 0 and page[before] & 0xC0 == 0x80:
             before -= 1
-        code, _ = _decode(page, before, size)
+        code, _ = decode(page, before, size)
         if not classes[code] & SPACE:
             break
         spans, held = _insert(spans, held, first, index + 1, before, at)
@@ -491,7 +476,7 @@ def _citation(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.ui
     r"""Return the length of what \[\d*\]|\[edit\]|\[citation needed\] matches at an opening bracket, or 0."""
     inner = at + 1
     while inner < end:
-        code, width = _decode(data, inner, end)
+        code, width = decode(data, inner, end)
         if code == 0x5D:
             return inner + 1 - at
         if not classes[code] & DECIMAL:
@@ -535,7 +520,7 @@ def _count_words(line: NDArray[np.uint8], size: int, classes: NDArray[np.uint8])
     words, at = 0, 0
     in_word = False
     while at < size:
-        code, width = _decode(line, at, size)
+        code, width = decode(line, at, size)
         space = (classes[code] & SPACE) != 0
         words += not space and not in_word
         in_word = not space
@@ -742,7 +727,7 @@ def _listed(words: NDArray[np.uint64], line: NDArray[np.uint8], start: int, end:
 
 @njit(cache=True, nogil=True)
 def _is_space(line: NDArray[np.uint8], at: int, size: int, classes: NDArray[np.uint8]) -> bool:
-    code, _ = _decode(line, at, size)
+    code, _ = decode(line, at, size)
     return bool(classes[code] & SPACE)
 
 
@@ -778,7 +763,7 @@ def _token(line: NDArray[np.uint8], at: int, begin: int, size: int, classes: NDA
         start = before
     end = at
     while end < size:
-        code, width = _decode(line, end, size)
+        code, width = decode(line, end, size)
         if classes[code] & SPACE:
             break
         end += width
@@ -797,7 +782,7 @@ def _sentences_by_punkt(line: NDArray[np.uint8], start: int, size: int, classes:
         token_at, token_end = _token(line, at, start, size, classes)
         next_at = token_end
         while next_at < size and _is_space(line, next_at, size, classes):
-            next_at += _decode(line, next_at, size)[1]
+            next_at += decode(line, next_at, size)[1]
         mark: Any = np.int64(-1)  # the last one in the token that something follows
         for place in range(at, token_end):
             followed = next_at < size if place + 1 == token_end else _parts_words(line[place + 1])
@@ -826,7 +811,7 @@ def _breaks(
     word_at = mark
     while word_at > token_at and not _parts_words(line[word_at - 1]):
         word_at -= 1
-    code, _ = _decode(line, follows, size)
+    code, _ = decode(line, follows, size)
     upper, lower = (classes[code] & UPPER) != 0, (classes[code] & LOWER) != 0
     next_end = follows
     while next_end < size and line[next_end] > 0x20 and line[next_end] != 0x2C and not _parts_words(line[next_end]):
@@ -852,7 +837,7 @@ def _breaks(
         number &= 0x30 <= byte <= 0x39 or byte == 0x2C or byte == 0x2E or byte == 0x2D
     if number:
         return not lower
-    code, width = _decode(line, word_at, size)
+    code, width = decode(line, word_at, size)
     if word_at + width == mark and classes[code] & (UPPER | LOWER):  # an initial
         return not lower and (starter or not upper)
     return True
@@ -909,7 +894,7 @@ def _sentences_by_marks(line: NDArray[np.uint8], begin: int, size: int, classes:
             if not width:
                 if not _is_space(line, at, size, classes):
                     break
-                width = _decode(line, at, size)[1]
+                width = decode(line, at, size)[1]
             at += width
         sentences += at < size
     return sentences
@@ -923,7 +908,7 @@ def _splits_stop(line: NDArray[np.uint8], start: int, end: int, classes: NDArray
     last_at = end - 1
     while last_at > start and line[last_at] & 0xC0 == 0x80:
         last_at -= 1
-    code, _ = _decode(line, last_at, end)
+    code, _ = decode(line, last_at, end)
     if not classes[code] & UPPER:
         return True
     if last_at == start:
@@ -931,5 +916,5 @@ def _splits_stop(line: NDArray[np.uint8], start: int, end: int, classes: NDArray
     before = last_at - 1
     while before > start and line[before] & 0xC0 == 0x80:
         before -= 1
-    code, _ = _decode(line, before, end)
+    code, _ = decode(line, before, end)
     return bool(classes[code] & UPPER)

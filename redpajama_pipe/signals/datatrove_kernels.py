@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.decode import decode
+
 # The columns of what `tally` returns, in order.
 TALLIES = (
     "tokens",
@@ -155,23 +157,6 @@ def _bounds(data: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
-    """Return the code point at `at` and its width in bytes; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte, 1
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte, 1
-    if width == 2:
-        return (byte & 0x1F) << 6 | (data[at + 1] & 0x3F), 2
-    if width == 3:
-        return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), 3
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
-    return (byte & 0x07) << 18 | low, 4
-
-
-@njit(cache=True, nogil=True)
 def _before(data: NDArray[np.uint8], at: int, start: int) -> int:
     """Return where the character before `at` begins."""
     at -= 1
@@ -211,7 +196,7 @@ def _tokenise(
             parts, bounds[2] = 2, at
         elif at < end and not flags[data[at] & 0x7F] & SPACE:
             while at < end:
-                code, width = _decode(data, at, end)
+                code, width = decode(data, at, end)
                 if flags[code] & SPACE:
                     break
                 at += width
@@ -220,7 +205,7 @@ def _tokenise(
                 parts = _part(data, piece, at, flags, bounds)
         if at > piece:
             if first < 0:
-                first = int(_decode(data, piece, end)[0])
+                first = int(decode(data, piece, end)[0])
             last_at = at
             for part in range(parts):
                 place, token_end = bounds[part], bounds[part + 1]
@@ -233,7 +218,7 @@ def _tokenise(
                     code = np.int64(data[place])
                     width = 1
                     if code >= 0x80:
-                        code, width = _decode(data, place, token_end)
+                        code, width = decode(data, place, token_end)
                     kind = flags[code]
                     alphabetic |= (kind & ALPHABETIC) != 0
                     word |= not kind & PUNCTUATION
@@ -253,7 +238,7 @@ def _tokenise(
                 words += word
                 word_chars += chars if word else 0
         if at < end:
-            code, width = _decode(data, at, end)
+            code, width = decode(data, at, end)
             at += width
             if flags[code] & LINE_BREAK:
                 if code == 0x0D and at < end and data[at] == 0x0A:
@@ -331,7 +316,7 @@ def _listed(words: NDArray[np.uint64], data: NDArray[np.uint8], start: int, end:
 @njit(cache=True, nogil=True)
 def _edge(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uint8]) -> int:
     """Return the width of the token that spaCy takes off the front of a piece, or 0."""
-    code, width = _decode(data, start, end)
+    code, width = decode(data, start, end)
     if code == 0x2E:
         dots = start
         while dots < end and data[dots] == 0x2E:
@@ -346,7 +331,7 @@ def _edge(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uint8
 def _suffix(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uint8]) -> int:
     """Return the width of the token that spaCy takes off the back of a piece, or 0."""
     last_at = _before(data, end, start)
-    code, width = _decode(data, last_at, end)
+    code, width = decode(data, last_at, end)
     if code == 0x2E:
         dots = end
         while dots > start and data[dots - 1] == 0x2E:
@@ -356,11 +341,11 @@ def _suffix(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uin
         if last_at == start or _listed(_UNSPLIT, data, start, last_at, True):
             return 0
         before_at = _before(data, last_at, start)
-        before, _ = _decode(data, before_at, end)
+        before, _ = decode(data, before_at, end)
         if flags[before] & UPPER:
             if before_at == start:
                 return 0
-            other, _ = _decode(data, _before(data, before_at, start), end)
+            other, _ = decode(data, _before(data, before_at, start), end)
             return 1 if flags[other] & UPPER else 0
         parted = flags[before] & (EDGE | ALPHABETIC) or 0x30 <= before <= 0x39
         return 1 if parted or before == 0x25 or before == 0x2B or before == 0x2D or before == 0xB2 else 0
@@ -369,7 +354,7 @@ def _suffix(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uin
     if last_at == start:
         return 0
     before_at = _before(data, last_at, start)
-    before, _ = _decode(data, before_at, end)
+    before, _ = decode(data, before_at, end)
     if (code == 0x73 or code == 0x53) and (before == 0x27 or before == 0x2019):
         return end - before_at
     if 0x30 <= before <= 0x39 and (code == 0x2B or code == 0x25 or flags[code] & CURRENCY):
@@ -442,7 +427,7 @@ def _part(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uint8
         at = start
         before = 0
         while at < middle:
-            code, width = _decode(data, at, middle)
+            code, width = decode(data, at, middle)
             size = _infix(data, at, middle, flags, before, int(code), width) if at > start else 0
             if size:
                 bounds[parts], bounds[parts + 1] = start, at
@@ -460,7 +445,7 @@ def _part(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uint8
         bounds[parts] = middle
         parts += 1
     while tail < end:
-        code, width = _decode(data, tail, end)
+        code, width = decode(data, tail, end)
         if code == 0x2E:
             while tail + width < end and data[tail + width] == 0x2E:
                 width += 1
@@ -526,7 +511,7 @@ def _infix(
         return dots - at
     if at + width >= end:
         return 0
-    after, _ = _decode(data, at + width, end)
+    after, _ = decode(data, at + width, end)
     kind, next_kind = flags[before], flags[after]
     if code == 0x2D or code == 0x2013 or code == 0x2014 or code == 0x7E:
         if not kind & ALPHANUMERIC:
@@ -536,7 +521,7 @@ def _infix(
         wide = at + width
         while code == 0x2D and wide < end and wide - at < 3 and data[wide] == 0x2D:
             wide += 1
-        return wide - at if wide < end and flags[_decode(data, wide, end)[0]] & ALPHABETIC else 0
+        return wide - at if wide < end and flags[decode(data, wide, end)[0]] & ALPHABETIC else 0
     if code == 0x2C:
         return 1 if kind & ALPHABETIC and next_kind & ALPHABETIC else 0
     if code == 0x3A or code == 0x3C or code == 0x3E or code == 0x3D or code == 0x2F:
@@ -565,13 +550,13 @@ def _segments(
     """
     text_at, text_end = start, end
     while text_at < end:
-        code, width = _decode(data, text_at, end)
+        code, width = decode(data, text_at, end)
         if not flags[code] & SPACE:
             break
         text_at += width
     while text_end > text_at:
         before = _before(data, text_end, start)
-        if not flags[_decode(data, before, end)[0]] & SPACE:
+        if not flags[decode(data, before, end)[0]] & SPACE:
             break
         text_end = before
     wanted = mask > 1

@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.decode import decode
+
 # The columns of what `tally` returns, in order.
 TALLIES = (
     "chars",
@@ -104,23 +106,6 @@ def _most_words_or_lines(data: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
-    """Return the code point at `at` and its width in bytes; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte, 1
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte, 1
-    if width == 2:
-        return (byte & 0x1F) << 6 | (data[at + 1] & 0x3F), 2
-    if width == 3:
-        return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), 3
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
-    return (byte & 0x07) << 18 | low, 4
-
-
-@njit(cache=True, nogil=True)
 def _scan(
     data: NDArray[np.uint8],
     start: int,
@@ -151,7 +136,7 @@ def _scan(
             chars += 1
             line_hash, line_at, line_char = _SEED, at, chars
             continue
-        code, width = _decode(data, at, end)
+        code, width = decode(data, at, end)
         flags = properties[code]
         if flags & SPACE:
             line_hash = (line_hash ^ np.uint64(code)) * _MULTIPLIER
@@ -168,7 +153,7 @@ def _scan(
             at += width
             if at >= end:
                 break
-            code, width = _decode(data, at, end)
+            code, width = decode(data, at, end)
             flags = properties[code]
             if flags & SPACE:
                 break

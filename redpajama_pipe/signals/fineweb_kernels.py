@@ -12,7 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
-from redpajama_pipe.text.unaligned import load_little64
+from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.span_hash import MULTIPLIER, hash_span
 
 # The columns of what `tally` returns, in order.
 TALLIES = ("lines", "punctuated_lines", "short_lines", "duplicate_chars", "chars")
@@ -22,16 +23,10 @@ SHORT_LINE_CHARS = 30
 # Flags of characters; fineweb.flags() makes the table and a test compares them.
 SPACE, TERMINAL = 1, 2
 
-_SEED = np.uint64(0x243F6A8885A308D3)
-_MULTIPLIER = np.uint64(0xA0761D6478BD642F)
-_OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _HALF = np.uint64(32)
 _NONE, _ONE, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(16)
-_OUTSIDE_ASCII = np.uint64(0x8080808080808080)
 PADDING = 2 * BLOCK  # so much may be read after a page
 # What of two times eight bytes belongs to so many bytes.
-_LOW_BYTES = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
-_HIGH_BYTES = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -108,43 +103,18 @@ def _count_lines(
     for end in ends:
         # A letter at its beginning says that a line is not blank.
         if start < end and (0x21 <= page[start] < 0x80 or not _is_blank(page, start, end, flags)):
-            line_hash, outside_ascii = _hash(page, start, end)
+            line_hash, outside_ascii = hash_span(page, start, end)
             chars = _characters(page, start, end) if outside_ascii else end - start
             lines += 1
             short += chars <= SHORT_LINE_CHARS
             last_at = end - 1
             while last_at > start and page[last_at] & 0xC0 == 0x80:
                 last_at -= 1
-            punctuated += (flags[_decode(page, last_at, end)] & TERMINAL) != 0
+            punctuated += (flags[decode(page, last_at, end)[0]] & TERMINAL) != 0
             if _met(slots, mask, line_hash):
                 duplicate_chars += chars
         start = end + 1
     count[_LINES], count[_PUNCTUATED], count[_SHORT], count[_DUPLICATE] = lines, punctuated, short, duplicate_chars
-
-
-@njit(cache=True, nogil=True)
-def _hash(page: NDArray[np.uint8], start: int, end: int) -> tuple[np.uint64, np.uint64]:
-    """Return a hash of page[start:end], and whether a byte of it is outside ASCII."""
-    at = np.uint64(start)
-    left = end - start
-    value = _SEED ^ np.uint64(left) * _MULTIPLIER
-    seen = _NONE
-    while left > 16:
-        low, high = load_little64(page, at), load_little64(page, at + _EIGHT)
-        seen |= low | high
-        value = _mix(value, low, high)
-        at += _SIXTEEN
-        left -= 16
-    low = load_little64(page, at) & _LOW_BYTES[left]
-    high = load_little64(page, at + _EIGHT) & _HIGH_BYTES[left]
-    return _mix(value, low, high), (seen | low | high) & _OUTSIDE_ASCII
-
-
-@njit(cache=True, nogil=True)
-def _mix(value: np.uint64, low: np.uint64, high: np.uint64) -> np.uint64:
-    value = (value ^ low) * _MULTIPLIER
-    value = (value ^ value >> _HALF ^ high) * _OTHER_MULTIPLIER
-    return value ^ value >> _HALF
 
 
 @njit(cache=True, nogil=True)
@@ -158,26 +128,9 @@ def _characters(page: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> np.int64:
-    """Return the code point at `at`; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte
-    if width == 2:
-        return np.int64((byte & 0x1F) << 6 | (data[at + 1] & 0x3F))
-    if width == 3:
-        return np.int64((byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F))
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
-    return np.int64((byte & 0x07) << 18 | low)
-
-
-@njit(cache=True, nogil=True)
 def _is_blank(data: NDArray[np.uint8], at: int, end: int, flags: NDArray[np.uint8]) -> bool:
     while at < end:
-        if data[at] & 0xC0 != 0x80 and not flags[_decode(data, at, end)] & SPACE:
+        if data[at] & 0xC0 != 0x80 and not flags[decode(data, at, end)[0]] & SPACE:
             return False
         at += 1
     return True
@@ -186,7 +139,7 @@ def _is_blank(data: NDArray[np.uint8], at: int, end: int, flags: NDArray[np.uint
 @njit(cache=True, nogil=True)
 def _met(slots: NDArray[np.uint64], mask: int, line: np.uint64) -> bool:
     """Whether a line was met before in this document; it is from now on."""
-    key = (line ^ (line >> _HALF)) * _MULTIPLIER
+    key = (line ^ (line >> _HALF)) * MULTIPLIER
     key = (key ^ (key >> _HALF)) | np.uint64(1)
     slot = np.int64(key >> np.uint64(24)) & mask
     while slots[slot]:

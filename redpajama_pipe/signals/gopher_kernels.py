@@ -17,7 +17,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones, ones_between, places, within
+from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.span_hash import LOW_BYTES, MULTIPLIER, SEED, hash_span, mix
 from redpajama_pipe.text.unaligned import load_little64
 
 # The columns of what `tally` returns, in order.
@@ -51,18 +53,12 @@ _LAST_TOP, _LAST_NGRAM = 4, 10
 # The flags of text.characters; a test compares them.
 ALPHABETIC, SPACE, BULLET, ALPHANUMERIC, ALONE = 1, 2, 8, 16, 32
 
-_SEED = np.uint64(0x243F6A8885A308D3)
-_MULTIPLIER = np.uint64(0xA0761D6478BD642F)
-_OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _HALF = np.uint64(32)
 _EMPTY = np.uint32(0xFFFFFFFF)
 _NONE, _ONE, _TWO, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(16)
 _SIX, _SIX_BITS = np.uint64(6), np.uint64(63)
-_OUTSIDE_ASCII = np.uint64(0x8080808080808080)
 PADDING = 2 * BLOCK  # so much may be read after a page
 # What of two times eight bytes belongs to so many bytes.
-_LOW_BYTES = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
-_HIGH_BYTES = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
 # The upper three bits of the product with this are the place of each stop word, as a number, among the eight.
 _STOP_MULTIPLIER = np.uint64(0xC42DDDC22F41F7CD)
 _STOP_WORDS_AT = [b"the", b"be", b"of", b"with", b"that", b"and", b"to", b"have"]
@@ -154,23 +150,6 @@ def _power_of_two(least: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
-    """Return the code point at `at` and its width in bytes; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte, 1
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte, 1
-    if width == 2:
-        return (byte & 0x1F) << 6 | (data[at + 1] & 0x3F), 2
-    if width == 3:
-        return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), 3
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
-    return (byte & 0x07) << 18 | low, 4
-
-
-@njit(cache=True, nogil=True)
 def _find_words(
     page: NDArray[np.uint8],
     size: int,
@@ -210,7 +189,7 @@ def _find_words(
         while others:
             bit = np.uint64(first_one(others))
             others &= others - _ONE
-            code, width = _decode(page, at + int(bit), size)
+            code, width = decode(page, at + int(bit), size)
             flags = properties[np.uint64(code)]
             letters |= np.uint64(flags & ALPHABETIC) << bit
             ellipses += code == 0x2026
@@ -237,8 +216,8 @@ def _find_words(
             breaks[0, lines] = at + int(bit)
             breaks[1, lines] = words + ones(begin & ((_ONE << bit) - _ONE))
             lines += 1
-        words = _places(begin, at, begins, words)
-        ended = _places(end, at, ends, ended)
+        words = places(begin, at, begins, words)
+        ended = places(end, at, ends, ended)
 
         third = dots & (dots << _ONE | dots_before >> np.uint64(63)) & (dots << _TWO | dots_before >> np.uint64(62))
         dots_before = dots
@@ -282,7 +261,7 @@ def _part_words(
         part_begins[parts] = at
         seen = np.uint8(0)  # the flags of the part's characters
         while at < end:
-            code, width = _decode(page, at, end)
+            code, width = decode(page, at, end)
             flags = properties[np.uint64(code)]
             if flags & ALPHANUMERIC and seen & ALPHANUMERIC and (flags | seen) & ALONE:
                 part_ends[parts] = at
@@ -296,55 +275,6 @@ def _part_words(
         alphabetic += (seen & ALPHABETIC) != 0
         parts += 1
     count[_WORDS], count[_ALPHABETIC_WORDS] = parts, alphabetic
-
-
-@njit(cache=True, nogil=True)
-def _places(bits: np.uint64, at: int, out: NDArray[np.int64], held: int) -> int:
-    """Append the places of the bits that are set; return how many there are then."""
-    while bits:
-        out[np.uint64(held)] = at + first_one(bits)
-        bits &= bits - _ONE
-        held += 1
-    return held
-
-
-@njit(cache=True, nogil=True)
-def _characters_between(characters: NDArray[np.uint64], start: int, end: int) -> Any:
-    """Count the characters that begin in page[start:end]."""
-    block, last = np.uint64(start) >> _SIX, np.uint64(end) >> _SIX
-    after = ~_NONE << (np.uint64(start) & _SIX_BITS)
-    before = (_ONE << (np.uint64(end) & _SIX_BITS)) - _ONE
-    if block == last:
-        return ones(characters[block] & after & before)
-    chars = ones(characters[block] & after)
-    for between in range(block + _ONE, last):
-        chars += ones(characters[between])
-    return chars + ones(characters[last] & before)
-
-
-@njit(cache=True, nogil=True)
-def _hash(page: NDArray[np.uint8], start: int, end: int) -> tuple[np.uint64, np.uint64]:
-    """Return a hash of page[start:end] whose every bit depends on all of them, and whether one is outside ASCII."""
-    at = np.uint64(start)
-    left = end - start
-    value = _SEED ^ np.uint64(left) * _MULTIPLIER
-    seen = _NONE
-    while left > 16:
-        low, high = load_little64(page, at), load_little64(page, at + _EIGHT)
-        seen |= low | high
-        value = _mix(value, low, high)
-        at += _SIXTEEN
-        left -= 16
-    low = load_little64(page, at) & _LOW_BYTES[left]
-    high = load_little64(page, at + _EIGHT) & _HIGH_BYTES[left]
-    return _mix(value, low, high), (seen | low | high) & _OUTSIDE_ASCII
-
-
-@njit(cache=True, nogil=True)
-def _mix(value: np.uint64, low: np.uint64, high: np.uint64) -> np.uint64:
-    value = (value ^ low) * _MULTIPLIER
-    value = (value ^ value >> _HALF ^ high) * _OTHER_MULTIPLIER
-    return value ^ value >> _HALF
 
 
 @njit(cache=True, nogil=True)
@@ -363,10 +293,10 @@ def _hash_words(
     word_ends[0] = 0
     for word in range(count[_WORDS]):
         start, end = begins[word], ends[word]
-        word_hashes[word], other = _hash(page, start, end)
-        chars += _characters_between(characters, start, end) if other else end - start
+        word_hashes[word], other = hash_span(page, start, end)
+        chars += ones_between(characters, start, end) if other else end - start
         word_ends[word + 1] = chars
-        low = load_little64(page, np.uint64(start)) & _LOW_BYTES[min(end - start, 16)]
+        low = load_little64(page, np.uint64(start)) & LOW_BYTES[min(end - start, 16)]
         slot = low * _STOP_MULTIPLIER >> np.uint64(61)
         stop_words |= np.uint64((_STOP_NUMBERS_AT[slot] == low) & (_STOP_LENGTHS_AT[slot] == end - start)) << slot
     count[_WORD_CHARS], count[_STOP_WORDS] = chars, ones(stop_words)
@@ -387,34 +317,34 @@ def _hash_lines(
     segment_hashes, segment_chars = segments
     lines = line_chars = bullets = ellipsis_lines = paragraphs = paragraph_chars = 0
     in_paragraph = False
-    paragraph_hash, paragraph_at, last_end, word, newline_at = _SEED, 0, 0, 0, -2
+    paragraph_hash, paragraph_at, last_end, word, newline_at = SEED, 0, 0, 0, -2
     for index in range(count[_LINES]):
         newline, words = breaks[0, index], breaks[1, index]
         if words > word:
             start, end = begins[word], ends[words - 1]
             word = words
-            line_hash, other = _hash(page, start, end)
-            chars = _characters_between(characters, start, end) if other else end - start
+            line_hash, other = hash_span(page, start, end)
+            chars = ones_between(characters, start, end) if other else end - start
             segment_hashes[0, lines], segment_chars[0, lines] = line_hash, chars
             lines += 1
             line_chars += chars
             ellipsis_lines += _ends_in_ellipsis(page, start, end)
-            bullets += (properties[np.uint64(_decode(page, start, end)[0])] & BULLET) != 0
+            bullets += (properties[np.uint64(decode(page, start, end)[0])] & BULLET) != 0
             if in_paragraph:
-                gap_hash, _ = _hash(page, last_end, start)
-                paragraph_hash = _mix(paragraph_hash, gap_hash, line_hash)
+                gap_hash, _ = hash_span(page, last_end, start)
+                paragraph_hash = mix(paragraph_hash, gap_hash, line_hash)
             else:
                 in_paragraph, paragraph_hash, paragraph_at = True, line_hash, start
             last_end = end
         elif in_paragraph and newline_at == newline - 1:
             in_paragraph = False
-            chars = _characters_between(characters, paragraph_at, last_end)
+            chars = ones_between(characters, paragraph_at, last_end)
             segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, chars
             paragraph_chars += chars
             paragraphs += 1
         newline_at = newline
     if in_paragraph:
-        chars = _characters_between(characters, paragraph_at, last_end)
+        chars = ones_between(characters, paragraph_at, last_end)
         segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, chars
         paragraph_chars += chars
         paragraphs += 1
@@ -464,7 +394,7 @@ def _group(
     for index in range(held):
         position = positions[index]
         key = keys[position]
-        slot = key * _MULTIPLIER >> shift
+        slot = key * MULTIPLIER >> shift
         # An empty slot is greater than any position: then this one is the first, and its key is its own.
         first = min(slots[slot], position)
         while keys[first] != key:

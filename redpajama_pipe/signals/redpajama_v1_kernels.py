@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.decode import decode
+
 # The columns of what `tally` returns, in order.
 TALLIES = ("chars", "lines", "longest_line", "alphanumeric_chars")
 
@@ -38,7 +40,7 @@ def tally(
         at, end = offsets[document], offsets[document + 1]
         chars = lines = longest = alphanumeric = line_char = 0
         while at < end:
-            code, width = _decode(data, at, end)
+            code, width = decode(data, at, end)
             kind = classes[code]
             chars += 1
             at += width
@@ -56,20 +58,3 @@ def tally(
         count = counts[document]
         count[0], count[1], count[2], count[3] = chars, lines, longest, alphanumeric
     return counts
-
-
-@njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
-    """Return the code point at `at` and its width in bytes; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte, 1
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte, 1
-    if width == 2:
-        return (byte & 0x1F) << 6 | (data[at + 1] & 0x3F), 2
-    if width == 3:
-        return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), 3
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
-    return (byte & 0x07) << 18 | low, 4

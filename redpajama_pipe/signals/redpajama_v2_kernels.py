@@ -16,8 +16,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones, ones_between, places, within
+from redpajama_pipe.text.decode import decode
 from redpajama_pipe.text.normalise import Characters
+from redpajama_pipe.text.span_hash import (
+    HIGH_BYTES,
+    LOW_BYTES,
+    MULTIPLIER,
+    OTHER_MULTIPLIER,
+    OUTSIDE_ASCII,
+    SEED,
+    hash_span,
+    mix,
+)
 from redpajama_pipe.text.unaligned import load_little64
 
 # The columns of what `measure` returns, in order.
@@ -52,20 +63,15 @@ LETTER, STOP, MARK, KEPT = 16, 32, 64, 128
 CASED, IGNORABLE, LONG = 16, 32, 64
 
 _SIGMA, _FINAL_SIGMA = 0x3A3, 0x3C2
-_SEED = np.uint64(0x243F6A8885A308D3)
-_MULTIPLIER = np.uint64(0xA0761D6478BD642F)
-_OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _HALF = np.uint64(32)
 _WINDOW = 4
 _EMPTY = np.uint32(0xFFFFFFFF)
 _NONE, _ONE, _TWO, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(16)
 _ALL, _SIX, _SIX_BITS = np.uint64(2**64 - 1), np.uint64(6), np.uint64(63)
-_OUTSIDE_ASCII, _OTHER_BITS = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F7F)
+_OTHER_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _FROM_A, _AFTER_Z = np.uint64(0x3F3F3F3F3F3F3F3F), np.uint64(0x2525252525252525)
 PADDING = 2 * BLOCK  # so much may be read after a page
 # What of two times eight bytes belongs to so many bytes.
-_LOW_BYTES = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
-_HIGH_BYTES = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
 _WRITTEN = 256  # bytes of a normalised word that are written before they are hashed
 _LOWEST_ONES = np.array([(1 << size) - 1 for size in range(65)], np.uint64)
 _JAVASCRIPT = np.frombuffer(b"javascript".ljust(32, b"\0"), np.uint8)
@@ -247,23 +253,6 @@ def _power_of_two(least: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
-    """Return the code point at `at` and its width in bytes; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte, 1
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte, 1
-    if width == 2:
-        return (byte & 0x1F) << 6 | np.int64(data[at + 1] & 0x3F), 2
-    if width == 3:
-        return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | np.int64(data[at + 2] & 0x3F), 3
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | np.int64(data[at + 3] & 0x3F)
-    return (byte & 0x07) << 18 | low, 4
-
-
-@njit(cache=True, nogil=True)
 def _find(
     page: _Page, size: int, characters: Characters, wants_tokens: bool, wants_marks: bool, count: NDArray[np.int64]
 ) -> tuple[int, int]:
@@ -310,7 +299,7 @@ def _find(
         while leads:
             bit = np.uint64(first_one(leads))
             leads &= leads - _ONE
-            code, width = _decode(text, at + int(bit), size)
+            code, width = decode(text, at + int(bit), size)
             entry = entries[np.int64(blocks[np.uint64(code >> 8)]) << 8 | code & 0xFF]
             bytes_of = (_ONE << np.uint64(width)) - _ONE
             here, rest = bytes_of << bit, bytes_of >> np.uint64(BLOCK - 1) - bit >> _ONE
@@ -366,15 +355,15 @@ def _find(
             newlines_at[lines] = at + int(bit)
             pieces_before[lines] = pieces + ones(begin & ((_ONE << bit) - _ONE))
             lines += 1
-        pieces = _places(begin, at, begins, pieces)
-        ended = _places(before_piece & ~piece, at, piece_ends, ended)
+        pieces = places(begin, at, begins, pieces)
+        ended = places(before_piece & ~piece, at, piece_ends, ended)
         raw_words += ones(word & ~before_token) + ones(mark & ~before_mark)
         if wants_tokens:
-            tokens = _places(word & ~before_token, at, token_begins, tokens)
-            tokens_ended = _places(before_token & ~word, at, token_ends, tokens_ended)
+            tokens = places(word & ~before_token, at, token_begins, tokens)
+            tokens_ended = places(before_token & ~word, at, token_ends, tokens_ended)
         if wants_marks:
-            marks = _places(mark & ~before_mark, at, mark_begins, marks)
-            marks_ended = _places(before_mark & ~mark, at, mark_ends, marks_ended)
+            marks = places(mark & ~before_mark, at, mark_begins, marks)
+            marks_ended = places(before_mark & ~mark, at, mark_ends, marks_ended)
 
         third = dots & (dots << _ONE | dots_before >> np.uint64(63)) & (dots << _TWO | dots_before >> np.uint64(62))
         dots_before = dots
@@ -401,30 +390,6 @@ def _runs_with(bits: np.uint64, runs: np.uint64, carry: np.uint64) -> tuple[np.u
 
 
 @njit(cache=True, nogil=True)
-def _places(bits: np.uint64, at: int, out: NDArray[np.int64], held: int) -> int:
-    """Append the places of the bits that are set; return how many there are then."""
-    while bits:
-        out[np.uint64(held)] = at + first_one(bits)
-        bits &= bits - _ONE
-        held += 1
-    return held
-
-
-@njit(cache=True, nogil=True)
-def _ones_between(bitmap: NDArray[np.uint64], start: int, end: int) -> Any:
-    """Count the bits from `start` to before `end`."""
-    block, last = np.uint64(start) >> _SIX, np.uint64(end) >> _SIX
-    after = _ALL << (np.uint64(start) & _SIX_BITS)
-    before = (_ONE << (np.uint64(end) & _SIX_BITS)) - _ONE
-    if block == last:
-        return ones(bitmap[block] & after & before)
-    found = ones(bitmap[block] & after)
-    for between in range(block + _ONE, last):
-        found += ones(bitmap[between])
-    return found + ones(bitmap[last] & before)
-
-
-@njit(cache=True, nogil=True)
 def _count_stops(
     text: NDArray[np.uint8],
     begins: NDArray[np.int64],
@@ -438,7 +403,7 @@ def _count_stops(
     for index in range(held):
         start, end = begins[index], ends[index]
         if end - start <= longest:
-            key = _hash(text, start, end) | _ONE
+            key = hash_span(text, start, end)[0] | _ONE
             found += _holds(listed, _home(key, 0, len(listed)), key)
     return found
 
@@ -474,7 +439,7 @@ def _normalise(
     newlines, pieces_before = page.newlines, page.pieces_before
     starts, upper, numeric = page.starts, page.upper, page.numeric
     ascii_, blocks, entries, pool = characters
-    javascript = _hash(_JAVASCRIPT, 0, 10)
+    javascript = hash_span(_JAVASCRIPT, 0, 10)[0]
     words = ellipsis_lines = lorem_ipsums = other_lorem_ipsums = 0
     chars: Any = np.int64(0)
     before_at = before_end = 0  # the bytes of the normalised word before
@@ -516,7 +481,7 @@ def _normalise(
         line_first: Any = -1
         last: Any = line_at
         if pieces > first:
-            line_first, last = _decode(text, begins[first], size)[0], ends[pieces - 1]
+            line_first, last = decode(text, begins[first], size)[0], ends[pieces - 1]
         ellipsis_lines += _end_line(
             text, starts, upper, numeric, line_at, line_end, line_first, last, words - line_words, chars - line_chars,
             line_javascript,
@@ -579,12 +544,12 @@ def _end_line(
     if lines.shape[1] == 0:
         return ellipsis
     normalised = word_chars + max(words - 1, 0)
-    chars = _ones_between(starts, start, end)
+    chars = ones_between(starts, start, end)
     lines[0, line] = javascript
     lines[1, line] = quote or one == 0x2E or one == 0x21 or one == 0x3F
     lines[2, line] = words
-    lines[3, line] = _ones_between(upper, start, end) / max(chars, 1)  # 0 only in malformed UTF-8
-    lines[4, line] = _ones_between(numeric, start, end) / normalised if normalised else 0.0
+    lines[3, line] = ones_between(upper, start, end) / max(chars, 1)  # 0 only in malformed UTF-8
+    lines[4, line] = ones_between(numeric, start, end) / normalised if normalised else 0.0
     lines[5, line] = first >= 0x2013 and (
         first == 0x2013 or first == 0x2022 or first == 0x2023 or first == 0x25A0 or first == 0x25A1
         or first == 0x25AA or first == 0x25AB or first == 0x25B6 or first == 0x25C0 or first == 0x25E6
@@ -602,7 +567,7 @@ def _entry(
     ascii_: NDArray[np.uint16],
 ) -> tuple[np.int64, int, np.int64, Any]:
     """Return the code point at `at`, its width, its entry for all of Unicode, and whether it is deleted."""
-    code, width = _decode(data, at, end)
+    code, width = decode(data, at, end)
     entry = np.int64(entries[np.int64(blocks[code >> 8]) << 8 | code & 0xFF])
     return code, width, entry, code < 0x80 and entry & 3 != SPACE and ascii_[code] & KEPT == 0
 
@@ -673,7 +638,7 @@ def _hash_written(
 
     Marks are sorted by class, those of one class as they stand.
     """
-    value = _SEED
+    value = SEED
     chars = held = bytes_held = bytes_before = 0
     at = start
     while at < end:
@@ -714,8 +679,8 @@ def _hash_written(
     value, bytes_before, bytes_held = _take(written, value, bytes_before, bytes_held)
     for after in range(bytes_held, 16):
         written[after] = 0
-    value ^= np.uint64(bytes_before + bytes_held) * _MULTIPLIER
-    return _mix(value, load_little64(written, _NONE), load_little64(written, _EIGHT)), chars
+    value ^= np.uint64(bytes_before + bytes_held) * MULTIPLIER
+    return mix(value, load_little64(written, _NONE), load_little64(written, _EIGHT)), chars
 
 
 @njit(cache=True, nogil=True)
@@ -748,7 +713,7 @@ def _take(written: NDArray[np.uint8], value: np.uint64, before: int, held: int) 
     """
     at: Any = _NONE
     while held > 16:
-        value = _mix(value, load_little64(written, at), load_little64(written, at + _EIGHT))
+        value = mix(value, load_little64(written, at), load_little64(written, at + _EIGHT))
         at += _SIXTEEN
         held -= 16
     if at:
@@ -827,17 +792,10 @@ def _lorem_ipsum(
 
 
 @njit(cache=True, nogil=True)
-def _mix(value: np.uint64, low: np.uint64, high: np.uint64) -> np.uint64:
-    value = (value ^ low) * _MULTIPLIER
-    value = (value ^ value >> _HALF ^ high) * _OTHER_MULTIPLIER
-    return value ^ value >> _HALF
-
-
-@njit(cache=True, nogil=True)
 def _lowered(bytes_: np.uint64) -> np.uint64:
     """Put eight bytes into lower case; those outside ASCII stay."""
     ascii_ = bytes_ & _OTHER_BITS
-    upper = ((ascii_ + _FROM_A) ^ (ascii_ + _AFTER_Z)) & ~bytes_ & _OUTSIDE_ASCII
+    upper = ((ascii_ + _FROM_A) ^ (ascii_ + _AFTER_Z)) & ~bytes_ & OUTSIDE_ASCII
     return bytes_ | upper >> _TWO
 
 
@@ -846,33 +804,18 @@ def _hash_lowered(text: NDArray[np.uint8], start: int, end: int) -> tuple[np.uin
     """Return the hash of text[start:end] in lower case, and whether a byte of it is outside ASCII."""
     at = np.uint64(start)
     left = end - start
-    value = _SEED
+    value = SEED
     seen = _NONE
     while left > 16:
         low, high = load_little64(text, at), load_little64(text, at + _EIGHT)
         seen |= low | high
-        value = _mix(value, _lowered(low), _lowered(high))
+        value = mix(value, _lowered(low), _lowered(high))
         at += _SIXTEEN
         left -= 16
-    low = load_little64(text, at) & _LOW_BYTES[left]
-    high = load_little64(text, at + _EIGHT) & _HIGH_BYTES[left]
-    value ^= np.uint64(end - start) * _MULTIPLIER
-    return _mix(value, _lowered(low), _lowered(high)), (seen | low | high) & _OUTSIDE_ASCII
-
-
-@njit(cache=True, nogil=True)
-def _hash(text: NDArray[np.uint8], start: int, end: int) -> np.uint64:
-    """Return a hash of text[start:end] as it stands, every bit of which depends on all of it."""
-    at = np.uint64(start)
-    left = end - start
-    value = _SEED
-    while left > 16:
-        value = _mix(value, load_little64(text, at), load_little64(text, at + _EIGHT))
-        at += _SIXTEEN
-        left -= 16
-    low = load_little64(text, at) & _LOW_BYTES[left]
-    high = load_little64(text, at + _EIGHT) & _HIGH_BYTES[left]
-    return _mix(value ^ np.uint64(end - start) * _MULTIPLIER, low, high)
+    low = load_little64(text, at) & LOW_BYTES[left]
+    high = load_little64(text, at + _EIGHT) & HIGH_BYTES[left]
+    value ^= np.uint64(end - start) * MULTIPLIER
+    return mix(value, _lowered(low), _lowered(high)), (seen | low | high) & OUTSIDE_ASCII
 
 
 @njit(cache=True, nogil=True)
@@ -882,7 +825,7 @@ def hash_tokens(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[
     text = np.zeros(len(data) + PADDING, np.uint8)
     text[: len(data)] = data
     for index in range(len(keys)):
-        keys[index] = _hash(text, offsets[index], offsets[index + 1]) | _ONE
+        keys[index] = hash_span(text, offsets[index], offsets[index + 1])[0] | _ONE
     return keys
 
 
@@ -895,7 +838,7 @@ def hash_words(codes: NDArray[np.uint32], offsets: NDArray[np.int64]) -> NDArray
         size = 0
         for at in range(offsets[index], offsets[index + 1]):
             size = _write(text, size, np.int64(codes[at]))
-        keys[index] = _hash(text, 0, size)
+        keys[index] = hash_span(text, 0, size)[0]
     return keys
 
 
@@ -918,7 +861,7 @@ def fill_slots(keys: NDArray[np.uint64], values: NDArray[np.uint64]) -> NDArray[
 @njit(cache=True, nogil=True)
 def _home(key: np.uint64, start: int, end: int) -> np.int64:
     """Return where a key's window begins in the table keys[start:end], a power of two of slots and a few more."""
-    return start + (np.int64((key * _OTHER_MULTIPLIER) >> _HALF) & (end - start - _WINDOW))
+    return start + (np.int64((key * OTHER_MULTIPLIER) >> _HALF) & (end - start - _WINDOW))
 
 
 @njit(cache=True, nogil=True)
@@ -1017,7 +960,7 @@ def _group(
     for index in range(held):
         position = positions[index]
         key = keys[position]
-        slot = key * _MULTIPLIER >> shift
+        slot = key * MULTIPLIER >> shift
         # An empty slot is greater than any position: then this one is the first, and its key is its own.
         first = min(slots[slot], position)
         while keys[first] != key:

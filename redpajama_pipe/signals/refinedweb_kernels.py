@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.decode import decode
+
 # The columns of the counts that `correct` returns, in order.
 COUNTS = ("words", "kept_words", "stop_words")
 # Why a span goes, in the order of the numbers that `correct` returns.
@@ -124,23 +126,6 @@ def _correct_page(
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
-    """Return the code point at `at` and its width in bytes; nothing is read from `end` on."""
-    byte = np.int64(data[at])
-    if byte < 0x80:
-        return byte, 1
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > end:
-        return byte, 1
-    if width == 2:
-        return (byte & 0x1F) << 6 | (data[at + 1] & 0x3F), 2
-    if width == 3:
-        return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), 3
-    low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
-    return (byte & 0x07) << 18 | low, 4
-
-
-@njit(cache=True, nogil=True)
 def _count_words(
     data: NDArray[np.uint8],
     start: int,
@@ -173,7 +158,7 @@ def _count_words(
                     inside, word_at = True, at
                 if begins or (kept and not kept_inside):
                     byte = data[np.uint64(at)]
-                    code = np.int64(byte) if byte < 0x80 else _decode(data, at, end)[0]
+                    code = np.int64(byte) if byte < 0x80 else decode(data, at, end)[0]
                     word = (classes[code] & ALPHANUMERIC) != 0
                     count[0] += begins and word
                     count[1] += kept and not kept_inside and word
@@ -253,7 +238,7 @@ def _strip(
     while low < high:
         if dead[low] < 0:
             while starts[low] < ends[low]:
-                code, width = _decode(data, starts[low], ends[low])
+                code, width = decode(data, starts[low], ends[low])
                 if not classes[code] & SPACE:
                     break
                 starts[low] += width
@@ -267,7 +252,7 @@ def _strip(
                 before = ends[last] - 1
                 while before > starts[last] and data[before] & 0xC0 == 0x80:
                     before -= 1
-                code, _ = _decode(data, before, ends[last])
+                code, _ = decode(data, before, ends[last])
                 if not classes[code] & SPACE:
                     break
                 ends[last] = before
@@ -292,7 +277,7 @@ def _why(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint
             at += 1
         if at == end:
             break
-        code, width = _decode(data, at, end)
+        code, width = decode(data, at, end)
         kind = classes[code]
         chars += 1
         upper += (kind & UPPER) != 0
@@ -322,13 +307,13 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
     r"""Whether a line is, in lower case, \W*, a number, k m b or nothing, white space, a counted noun and \W*."""
     at = start
     while at < end:
-        code, width = _decode(data, at, end)
+        code, width = decode(data, at, end)
         if code == 0x5F or classes[code] & ALPHANUMERIC:
             break
         at += width
     digits = at
     while at < end:
-        code, width = _decode(data, at, end)
+        code, width = decode(data, at, end)
         if not (classes[code] & DIGIT or (at > digits and (code == 0x2C or code == 0x2E))):
             break
         at += width
@@ -338,7 +323,7 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
         at += 1
     gap = at
     while at < end:
-        code, width = _decode(data, at, end)
+        code, width = decode(data, at, end)
         if not classes[code] & SPACE:
             break
         at += width
@@ -354,7 +339,7 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
             size += 1
         if same:
             while place < end:
-                code, width = _decode(data, place, end)
+                code, width = decode(data, place, end)
                 if code == 0x5F or classes[code] & ALPHANUMERIC:
                     return False
                 place += width
@@ -381,7 +366,7 @@ def _space_before(data: NDArray[np.uint8], at: int, start: int, classes: NDArray
     before = at - 1
     while before > start and data[before] & 0xC0 == 0x80:
         before -= 1
-    return before if classes[_decode(data, before, at)[0]] & SPACE else at
+    return before if classes[decode(data, before, at)[0]] & SPACE else at
 
 
 @njit(cache=True, nogil=True)
@@ -401,7 +386,7 @@ def _phrases(
     words, at = 0, start
     inside = False
     while at < end:
-        code, width = _decode(data, at, end)
+        code, width = decode(data, at, end)
         space = (classes[code] & SPACE) != 0
         words += not space and not inside
         inside = not space
@@ -444,8 +429,8 @@ def _phrases(
         begin = origin + spans[before, 1]
     if _matches(data, begin, cut_end, _SIGN):
         at = begin + len(_SIGN)
-        if at < cut_end and classes[_decode(data, at, cut_end)[0]] & SPACE:
-            at += _decode(data, at, cut_end)[1]
+        if at < cut_end and classes[decode(data, at, cut_end)[0]] & SPACE:
+            at += decode(data, at, cut_end)[1]
         if begin > head:
             spans[before, 1] = at - origin
         else:
@@ -464,7 +449,7 @@ def _phrases(
             at = max(at, origin + spans[index, 1])
             index += 1
             continue
-        code, width = _decode(data, at, end)
+        code, width = decode(data, at, end)
         if not classes[code] & SPACE:
             return spans, held, False
         at += width
@@ -499,7 +484,7 @@ def _trim(
             at = max(at, spans[index, 1])
             index += 1
             continue
-        code, width = _decode(data, start + at, end)
+        code, width = decode(data, start + at, end)
         if not classes[code] & SPACE:
             break
         spans, held = _insert(spans, held, first, index, at, at + width)
@@ -513,7 +498,7 @@ def _trim(
         before = at - 1
         while before > 0 and data[start + before] & 0xC0 == 0x80:
             before -= 1
-        code, _ = _decode(data, start + before, end)
+        code, _ = decode(data, start + before, end)
         if not classes[code] & SPACE:
             break
         spans, held = _insert(spans, held, first, index + 1, before, at)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import extending, types
+from numba import extending, njit, types
+from numpy.typing import NDArray
 
 from redpajama_pipe.text.vectors import address, splat, vector
 
@@ -18,6 +20,8 @@ BLOCK = 64  # bytes; so many must be there to be read from the place on
 intrinsic: Any = extending.intrinsic  # what it makes is called with one argument less
 
 _LANES = vector(8, BLOCK)
+_NONE, _ONE = np.uint64(0), np.uint64(1)
+_SIX, _SIX_BITS = np.uint64(6), np.uint64(63)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -48,3 +52,27 @@ def first_one(typing: Any, bits: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), code
+
+
+@njit(cache=True, nogil=True)
+def places(bits: np.uint64, at: int, out: NDArray[np.int64], held: int) -> int:
+    """Append the places of the bits that are set; return how many there are then."""
+    while bits:
+        out[np.uint64(held)] = at + first_one(bits)
+        bits &= bits - _ONE
+        held += 1
+    return held
+
+
+@njit(cache=True, nogil=True)
+def ones_between(bitmap: NDArray[np.uint64], start: int, end: int) -> Any:
+    """Count the bits of a bitmap from `start` to before `end`."""
+    block, last = np.uint64(start) >> _SIX, np.uint64(end) >> _SIX
+    after = ~_NONE << (np.uint64(start) & _SIX_BITS)
+    before = (_ONE << (np.uint64(end) & _SIX_BITS)) - _ONE
+    if block == last:
+        return ones(bitmap[block] & after & before)
+    count = ones(bitmap[block] & after)
+    for between in range(block + _ONE, last):
+        count += ones(bitmap[between])
+    return count + ones(bitmap[last] & before)

@@ -8,6 +8,7 @@ from redpajama_pipe.signals import gopher_kernels as kernels
 from redpajama_pipe.text import characters
 from redpajama_pipe.text.blocks import BLOCK
 from redpajama_pipe.text.characters import properties
+from redpajama_pipe.text.span_hash import hash_span
 
 UNSPACED_TEXT = "「日本語」とEnglish 2語です。abc"
 
@@ -69,7 +70,7 @@ def test_a_character_of_a_script_without_spaces_is_a_word_with_what_follows_it()
 def test_hash_of_a_word_depends_on_all_of_its_bytes() -> None:
     texts = ["a" * size for size in range(1, 40)] + ["a" * place + "b" + "a" * (39 - place) for place in range(40)]
     texts += ["a\0", "a\0\0", "\0", "\0\0"]
-    assert len({int(kernels._hash(*padded(text)[:1], 0, padded(text)[1])[0]) for text in texts}) == len(texts)
+    assert len({int(hash_span(*padded(text)[:1], 0, padded(text)[1])[0]) for text in texts}) == len(texts)
 
 
 def test_stop_words_stand_at_their_places() -> None:
