@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
@@ -75,6 +75,51 @@ def _file_writer(folder: str, table: pa.Schema) -> Callable[[Iterable[pa.RecordB
         yield file_row(writer)
 
     return write_file
+
+
+def drops(
+    documents: DataFrame,
+    stage: str,
+    rule: Column,
+    evidence: Column,
+    *,
+    rank: Column | None = None,
+    kept: Column | None = None,
+    similarity: Column | None = None,
+) -> DataFrame:
+    """Make a decision to drop each document.
+
+    Args:
+        documents: doc_id, source and language, and what the columns read.
+        stage: of the decisions.
+        rule: as schema.DECISIONS has it, as are the others.
+        evidence: JSON.
+        rank: 0 where it is not given.
+        kept: the id of the document that stays instead.
+        similarity: with that one.
+
+    Returns:
+        The columns of schema.DECISIONS.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import StructType
+
+    values = {
+        schema.DOC_ID: F.col(schema.DOC_ID),
+        schema.SOURCE: F.col(schema.SOURCE),
+        schema.LANGUAGE: F.col(schema.LANGUAGE),
+        "action": F.lit("drop"),
+        "stage": F.lit(stage),
+        "rule": rule,
+        "rank": F.lit(0) if rank is None else rank,
+        "evidence": evidence,
+        "kept_doc_id": F.lit(None) if kept is None else kept,
+        "similarity": F.lit(None) if similarity is None else similarity,
+    }
+    fields = cast(StructType, StructType.fromDDL(schema.spark_ddl(schema.DECISIONS))).fields
+    return documents.select(
+        *(values.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in fields)
+    )
 
 
 def read(spark: SparkSession, folders: Sequence[str]) -> DataFrame:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
+from redpajama_pipe import decisions
 from redpajama_pipe.dedup import keep_order as order
 from redpajama_pipe.dedup.urls import normalized_url
 from redpajama_pipe.errors import RecipeError
@@ -21,13 +20,9 @@ from redpajama_pipe.schema import (
     BYTE_COUNT,
     CONTENT_DIGEST,
     CONTENT_HASH,
-    DECISIONS,
     DOC_ID,
-    LANGUAGE,
     NORMALIZED_HASH,
-    SOURCE,
     URL,
-    spark_ddl,
 )
 
 RULE = "exact_duplicate"
@@ -121,20 +116,12 @@ def exact_duplicates(documents: DataFrame, keep_order: str, key: str = "text") -
     known = documents.withColumns(named).dropna(subset=list(named))
     repeated = known.withColumn("kept", kept).where(F.col(f"kept.{DOC_ID}") != F.col(DOC_ID))
     same_text = (F.col("kept.text.hash") == F.col(CONTENT_HASH)) & (F.col("kept.text.bytes") == F.col(BYTE_COUNT))
-    values = {
-        DOC_ID: F.col(DOC_ID),
-        SOURCE: F.col(SOURCE),
-        LANGUAGE: F.col(LANGUAGE),
-        "action": F.lit("drop"),
-        "span_start": F.lit(None),
-        "span_end": F.lit(None),
-        "replacement": F.lit(None),
-        "stage": F.lit("dedup"),
-        "rule": F.lit(chosen.rule),
-        "rank": F.lit(0),
-        "evidence": F.to_json(F.struct(F.lower(F.hex(f"kept.{DOC_ID}")).alias("kept"), *chosen.evidence())),
-        "kept_doc_id": F.col(f"kept.{DOC_ID}"),
-        "similarity": F.when(same_text, F.lit(1.0)),
-    }
-    fields = cast(StructType, StructType.fromDDL(spark_ddl(DECISIONS))).fields
-    return repeated.select(*(values[field.name].cast(field.dataType).alias(field.name) for field in fields))
+    evidence = F.struct(F.lower(F.hex(f"kept.{DOC_ID}")).alias("kept"), *chosen.evidence())
+    return decisions.drops(
+        repeated,
+        "dedup",
+        F.lit(chosen.rule),
+        F.to_json(evidence),
+        kept=F.col(f"kept.{DOC_ID}"),
+        similarity=F.when(same_text, F.lit(1.0)),
+    )

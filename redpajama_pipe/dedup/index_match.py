@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +18,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 from pyspark.storagelevel import StorageLevel
 
 from redpajama_pipe import storage
-from redpajama_pipe.decisions import id_place
+from redpajama_pipe.decisions import drops, id_place
 from redpajama_pipe.dedup.bucket_entries import BAND, PACKED, SHARD, Entries, gathered, ids_of, packer, pieces, together
 from redpajama_pipe.dedup.byte_columns import fixed_width
 from redpajama_pipe.dedup.component_decisions import KEYS, MEMBERS, VALUES, decide_components
@@ -70,27 +68,18 @@ def equal_to_index(documents: DataFrame, indexes: Sequence[Index]) -> DataFrame:
     )
     same = (F.col(CONTENT_HASH) == F.col("hash")) & (F.col(BYTE_COUNT) == F.col("bytes"))
     hashes = F.array(*(F.lit(index.hash) for index in indexes))
-    values = {
-        DOC_ID: F.col(DOC_ID),
-        SOURCE: F.col(SOURCE),
-        LANGUAGE: F.col(LANGUAGE),
-        "action": F.lit("drop"),
-        "stage": F.lit("dedup"),
-        "rule": F.lit(EXACT_RULE),
-        "rank": F.lit(0),
-        "evidence": F.to_json(
-            F.struct(
-                F.lower(F.hex("kept_doc_id")).alias("kept"),
-                F.col("bytes"),
-                F.element_at(hashes, F.col(_PLACE)).alias("index"),  # a negative place counts from the end
-            )
-        ),
-        "kept_doc_id": F.col("kept_doc_id"),
-        "similarity": F.lit(1.0),
-    }
-    fields = cast(StructType, StructType.fromDDL(spark_ddl(DECISIONS))).fields
-    return documents.join(first, same).select(
-        *(values.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in fields)
+    evidence = F.struct(
+        F.lower(F.hex("kept_doc_id")).alias("kept"),
+        F.col("bytes"),
+        F.element_at(hashes, F.col(_PLACE)).alias("index"),  # a negative place counts from the end
+    )
+    return drops(
+        documents.join(first, same),
+        "dedup",
+        F.lit(EXACT_RULE),
+        F.to_json(evidence),
+        kept=F.col("kept_doc_id"),
+        similarity=F.lit(1.0),
     )
 
 

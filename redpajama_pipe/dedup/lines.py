@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from redpajama_pipe import decisions
 from redpajama_pipe.dedup import keep_order as order
 from redpajama_pipe.dedup.byte_columns import ID_BYTES, fixed_width
 from redpajama_pipe.dedup.lines_spans import Cut, Repeated, merge_cuts
@@ -129,20 +130,8 @@ def _cut(units: DataFrame, all_copies: Column) -> DataFrame:
 
 def _without_text(documents: DataFrame) -> DataFrame:
     """Drop documents that have no byte, as CCNet does before it looks at lines."""
-    values = {
-        DOC_ID: F.col(DOC_ID),
-        SOURCE: F.col(SOURCE),
-        LANGUAGE: F.col(LANGUAGE),
-        "action": F.lit("drop"),
-        "stage": F.lit("dedup"),
-        "rule": F.lit(NOTHING_LEFT),
-        "rank": F.lit(0),
-        "evidence": F.lit('{"lines":0}'),
-    }
-    kinds = dict(part.split(" ") for part in spark_ddl(DECISIONS).replace("`", "").split(", "))
-    return documents.where(F.col(BYTE_COUNT) == 0).select(
-        *(values.get(name, F.lit(None)).cast(kinds[name]).alias(name) for name in DECISIONS.names)
-    )
+    empty = documents.where(F.col(BYTE_COUNT) == 0)
+    return decisions.drops(empty, "dedup", F.lit(NOTHING_LEFT), F.lit('{"lines":0}'))
 
 
 def _find(open_part: OpenPart, lines: Lines, groups: Mapping[str, int] | None, carried: list[str]) -> Pass:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import functions as F
 
-from redpajama_pipe import schema
+from redpajama_pipe import decisions, schema
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.rules.ruleset import Cut, Rule, RuleSet, columns_of, nearest, words_of
 from redpajama_pipe.session import unlogged
@@ -198,21 +198,7 @@ def _drops(documents: DataFrame, rules: Sequence[CompiledRule]) -> DataFrame:
     exploded = documents.select(
         schema.DOC_ID, schema.SOURCE, schema.LANGUAGE, F.posexplode(failed).alias("rank", "failure")
     )
-    return exploded.select(
-        schema.DOC_ID,
-        schema.SOURCE,
-        schema.LANGUAGE,
-        F.lit("drop").alias("action"),
-        F.lit(None).cast("bigint").alias("span_start"),
-        F.lit(None).cast("bigint").alias("span_end"),
-        F.lit(None).cast("string").alias("replacement"),
-        F.lit(STAGE).alias("stage"),
-        F.col("failure.rule").alias("rule"),
-        F.col("rank").cast("int").alias("rank"),
-        F.col("failure.evidence").alias("evidence"),
-        F.lit(None).cast("binary").alias("kept_doc_id"),
-        F.lit(None).cast("double").alias("similarity"),
-    )
+    return decisions.drops(exploded, STAGE, F.col("failure.rule"), F.col("failure.evidence"), rank=F.col("rank"))
 
 
 def _first_line(error: Exception) -> str:
