@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MANY_TASKS = 20
 LONGEST_PAUSE = 60.0  # seconds
 
-# (done, total) in bytes
+# (done, total), in bytes if nothing else is said
 Measure = Callable[[], tuple[float, float]]
 
 
@@ -47,10 +47,11 @@ class Progress:
     Args:
         label: the stage's name.
         context: its Spark context, whose running tasks are counted when there is no `measure`; None: nothing to count.
-        measure: returns (done, total) in bytes.
+        measure: returns (done, total).
         stream: where to; standard error by default.
         quiet: show nothing while it works.
         doing: what to say while nothing can be counted yet.
+        counted: what `measure` counts, such as "files"; bytes by default.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Progress:
         stream: TextIO | None = None,
         quiet: bool = False,
         doing: str = "starting",
+        counted: str = "",
     ) -> None:
         self._label = label
         self._context = context
@@ -68,6 +70,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._doing = doing
+        self._counted = counted
         self._stop = threading.Event()
         self._began = 0.0
         # the first of the Spark stages that run now, since when it was seen, and the tasks done by then
@@ -113,8 +116,7 @@ class Progress:
         elapsed = time.monotonic() - self._began
         if self._measure is not None:
             done, total = self._measure()
-            rate = f", {human_bytes(done / max(elapsed, 1e-9))}/s" if done else ""
-            text = f"{human_bytes(done)} of {human_bytes(total)}{rate}" if total else self._doing
+            text = self._amount(elapsed, done, total) if total else self._doing
             left = _left(elapsed, done, total)
         else:
             done, total, left = self._tasks()
@@ -122,6 +124,12 @@ class Progress:
             waiting = self._doing if self._step is None else "planning the next step"
             text = f"{done:.0f} of {total:.0f} tasks" if total else waiting
         return f"{text}, {human_seconds(elapsed)}{left}"
+
+    def _amount(self, elapsed: float, done: float, total: float) -> str:
+        if self._counted:
+            return f"{done:,.0f} of {total:,.0f} {self._counted}"
+        rate = f", {human_bytes(done / max(elapsed, 1e-9))}/s" if done else ""
+        return f"{human_bytes(done)} of {human_bytes(total)}{rate}"
 
     def _tasks(self) -> tuple[float, float, str]:
         """Count the tasks of the Spark stages that run now: done, all, and what is left of these."""

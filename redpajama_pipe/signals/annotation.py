@@ -60,14 +60,32 @@ def annotate(texts: pa.Array, declared: pa.Array, urls: pa.Array, settings: Anno
     Returns:
         One array for each field of `annotation_schema`.
     """
+    identified, probability = tell_language(texts, settings, model)
+    language = pc.coalesce(declared.cast(pa.string()), identified)
+    signals = scores(texts, language, urls, settings)
+    return [language, identified, probability, *hashes(texts, settings), *signals.columns]
+
+
+def tell_language(texts: pa.Array, settings: Annotate, model: str) -> tuple[pa.Array, pa.Array]:
+    """Return the language of each text and how sure the model is of it."""
+    from redpajama_pipe.signals.language import identify
+
+    return identify(texts, model, settings.language_sample_bytes)
+
+
+def hashes(texts: pa.Array, settings: Annotate) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Return the content hash, the normalised hash and the MinHash signature of each text."""
     from redpajama_pipe.dedup.content import content_hash
     from redpajama_pipe.dedup.minhash import MinHashSpec, sign_batch
     from redpajama_pipe.dedup.normalized import normalized_hash
-    from redpajama_pipe.signals import score
-    from redpajama_pipe.signals.language import identify
 
-    identified, probability = identify(texts, model, settings.language_sample_bytes)
-    language = pc.coalesce(declared.cast(pa.string()), identified)
+    return content_hash(texts), normalized_hash(texts), sign_batch(texts, MinHashSpec.of(settings.minhash))
+
+
+def scores(texts: pa.Array, language: pa.Array, urls: pa.Array, settings: Annotate) -> pa.RecordBatch:
+    """Return the signals that the settings name."""
+    from redpajama_pipe.signals import score
+
     resources = Resources(
         settings.word_lists,
         settings.artifacts,
@@ -75,19 +93,4 @@ def annotate(texts: pa.Array, declared: pa.Array, urls: pa.Array, settings: Anno
         settings.perplexity_models,
         settings.quality_model,
     )
-    signals = score(texts, settings.signals, language=language, urls=urls, resources=resources)
-    return [
-        language,
-        identified,
-        probability,
-        content_hash(texts),
-        normalized_hash(texts),
-        sign_batch(texts, MinHashSpec.of(settings.minhash)),
-        *signals.columns,
-    ]
-
-
-def warm_up(settings: Annotate, model: str) -> None:
-    """Compile every kernel of `annotate`, or load them from Numba's cache, so that workers find them there."""
-    texts, nothing = pa.array(["a few words that are enough for one shingle"]), pa.array([None], pa.string())
-    annotate(texts, nothing, nothing, settings, model)
+    return score(texts, settings.signals, language=language, urls=urls, resources=resources)

@@ -39,6 +39,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     """
     from redpajama_pipe.signals.annotation import settings_of
     from redpajama_pipe.signals.language import find_model
+    from redpajama_pipe.signals.warm_up import warm_up_for_workers
 
     settings = settings_of(recipe)
     documents = manifest.read(folder.documents)
@@ -52,6 +53,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     storage.remove(folder.annotations)
     parts = [name for name, _, _ in documents.counts["parts"]]
     files: list[File] = []
+    if parts:
+        warm_up_for_workers(session, settings, model, quiet=quiet)
     with Progress("annotate", session.sparkContext, quiet=quiet) as progress:
         if parts:
             tasks = recipe.execution.partitions or len(parts)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,10 +22,11 @@ from redpajama_pipe import manifest, storage
 from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import GateError, InputError, RecipeError, ReconcileError
 from redpajama_pipe.manifest import Manifest
-from redpajama_pipe.progress import Progress, human_bytes, human_seconds
+from redpajama_pipe.progress import Progress, human_bytes
 from redpajama_pipe.recipe import Annotate, Recipe, build, to_tree
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.signals.annotation import settings_of
+from redpajama_pipe.signals.warm_up import warm_up_for_workers
 from redpajama_pipe.sources.remote import Retry, is_local, stat
 from redpajama_pipe.sources.unit import (
     Receipt,
@@ -92,10 +92,9 @@ def run(
         ready = sum(weights[unit.name] for unit in left if receipt_path("", unit).rsplit("/", 1)[-1] in names)
         return earlier + ready, total
 
-    if left and annotate:
-        _warm_up(spark(), left[0], quiet)
-    kind = _FileProgress if in_files else Progress
-    with kind("ingest", measure=measure, quiet=quiet) as progress:
+    if left and left[0].annotate:
+        warm_up_for_workers(spark(), left[0].annotate, left[0].model, quiet=quiet)
+    with Progress("ingest", measure=measure, quiet=quiet, counted="files" if in_files else "") as progress:
         for unit in left:
             storage.remove(receipt_path(folder.documents, unit))
         failures = _ingest(spark(), recipe, left, folder) if left else {}
@@ -205,18 +204,6 @@ def _state(uri: str, retry: Retry, *, listed: bool) -> tuple[int, str]:
     return -1 if found.size is None else found.size, f"{found.size}:{found.etag or found.modified}"
 
 
-def _warm_up(spark: SparkSession, unit: Unit, quiet: bool) -> None:
-    """Compile the kernels once where the workers share this machine's cache; on a cluster each machine does it."""
-    master = spark.sparkContext.master or ""
-    if unit.annotate is None or not master.startswith("local"):
-        return
-    from redpajama_pipe.signals.annotation import warm_up
-
-    with Progress("kernels", quiet=quiet, doing="compiling, once for this installation") as progress:
-        warm_up(unit.annotate, unit.model)
-        progress.note = "ready"
-
-
 def _ingest(spark: SparkSession, recipe: Recipe, units: Sequence[Unit], folder: RunFolder) -> dict[str, str]:
     """Read units; returns the names of those that could not be read as a whole, with the reason."""
     tasks = recipe.execution.partitions or min(len(units), MAX_TASKS)
@@ -323,17 +310,6 @@ def _remove_stale(folder: str, wanted: set[str]) -> None:
         # .tmp: what a process that died was writing
         if name.endswith((".parquet", ".tmp")) and name not in wanted:
             storage.remove(storage.join(folder, name))
-
-
-class _FileProgress(Progress):
-    """How far a stage is in files, where nobody knows their sizes."""
-
-    def _state(self) -> str:
-        assert self._measure is not None
-        done, total = self._measure()
-        elapsed = time.monotonic() - self._began
-        left = f", about {human_seconds(elapsed * (total - done) / done)} left" if 0 < done < total else ""
-        return f"{done:,.0f} of {total:,.0f} files, {human_seconds(elapsed)}{left}"
 
 
 def work(job: Job) -> None:

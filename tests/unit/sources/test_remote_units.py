@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,13 @@ from source_factory import http, members, warc
 
 from redpajama_pipe import recipe
 from redpajama_pipe.errors import InputError
+from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe, Source
 from redpajama_pipe.sources import remote
 from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.remote import Retry
 from redpajama_pipe.sources.unit import Unit, ingest_unit
-from redpajama_pipe.stages.ingest_documents import _FileProgress, plan_units
+from redpajama_pipe.stages.ingest_documents import plan_units
 
 NAME = "CC-MAIN-2023-06"
 PAGES = members(warc(http()), warc(http(), WARC_Target_URI="http://[2001:DB8::1]:80/"), warc(http()))
@@ -111,6 +111,6 @@ def test_a_full_disk_is_no_fault_of_the_input(site: Site, tmp_path: Path, monkey
 )
 def test_progress_in_files(monkeypatch: pytest.MonkeyPatch, measured: tuple[float, float], text: str) -> None:
     measure: Callable[[], tuple[float, float]] = lambda: measured  # noqa: E731
-    progress = _FileProgress("ingest", measure=measure, stream=io.StringIO(), quiet=True)
+    progress = Progress("ingest", measure=measure, quiet=True, counted="files")
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     assert progress._state().startswith(text)

@@ -1,0 +1,176 @@
+"""Compile the kernels of a run before its workers need them: each family in one of several processes at once.
+
+Numba compiles on one core, holding the interpreter's lock, 2 to 14 s a family, and keeps the result on disk. Families
+share no kernels, so processes that take them one after the other, the longest first, divide the time by the cores.
+Where everything is in Numba's cache it is loaded instead, about a second.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from redpajama_pipe.errors import PipelineError, SetupError
+from redpajama_pipe.progress import Progress
+from redpajama_pipe.recipe import Annotate
+from redpajama_pipe.signals.catalogue import FAMILIES
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+MOST_PROCESSES = 8  # each holds some 300 MB
+_ALONE = "language and hashes"
+_LONGEST = ("redpajama_v2", "c4", "datatrove", "refinedweb", _ALONE)
+_COMMAND = "from redpajama_pipe.signals.warm_up import serve; serve()"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process compiles at a time.
+
+    Attributes:
+        name: for messages.
+        signals: of one module, whose kernels call each other; none: language, hashes and signatures.
+    """
+
+    name: str
+    signals: tuple[str, ...]
+
+
+def parts_of(settings: Annotate) -> list[Part]:
+    """Cut the work of `annotate` into parts that share no kernels, the longest first."""
+    wanted = set(settings.signals)
+    modules: dict[str, list[str]] = {}
+    for family in FAMILIES.values():
+        of_family = [signal.name for signal in family.signals if signal.name in wanted]
+        if of_family:
+            modules.setdefault(family.compute.__module__.rpartition(".")[2], []).extend(of_family)
+    parts = [Part(_ALONE, ()), *(Part(name, tuple(names)) for name, names in modules.items())]
+    return sorted(parts, key=lambda part: _LONGEST.index(part.name) if part.name in _LONGEST else len(_LONGEST))
+
+
+def warm_up(
+    settings: Annotate, model: str, processes: int | None = None, told: Callable[[int, int], None] | None = None
+) -> None:
+    """Compile every kernel of `annotate`, or load it from Numba's cache, so that workers find it there.
+
+    Args:
+        settings: as signals.annotation.settings_of gives them.
+        model: path of the language model.
+        processes: how many at once; None: as many as this process has cores, at most MOST_PROCESSES.
+        told: called with how many parts are done, and all.
+
+    Raises:
+        PipelineError: what a family raises, such as for a word list that is not there.
+        SetupError: a process ended without an answer.
+    """
+    parts = parts_of(settings)
+    queue: SimpleQueue[Part] = SimpleQueue()
+    for part in parts:
+        queue.put(part)
+    done: SimpleQueue[PipelineError | None] = SimpleQueue()
+    many = min(processes or len(os.sched_getaffinity(0)), len(parts), MOST_PROCESSES)
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    command, environment = [sys.executable, "-c", _COMMAND], {**os.environ, "PYTHONPATH": path}
+    children = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) for _ in range(many)
+    ]
+
+    def feed(child: subprocess.Popen[bytes]) -> None:
+        try:
+            while True:
+                done.put(_ask(child, settings, model, queue.get_nowait()))
+        except Empty:
+            return
+
+    try:
+        with ThreadPoolExecutor(many) as pool:
+            for child in children:
+                pool.submit(feed, child)
+            try:
+                for count in range(len(parts)):
+                    if told:
+                        told(count, len(parts))
+                    failure = done.get()
+                    if failure:
+                        raise failure
+            except BaseException:
+                for child in children:
+                    child.kill()
+                raise
+    finally:
+        for child in children:
+            child.communicate()
+
+
+def warm_up_for_workers(spark: SparkSession, settings: Annotate, model: str, *, quiet: bool = False) -> None:
+    """Do it, and say how far it is, where workers share this machine's cache; on a cluster each machine has its own."""
+    if not (spark.sparkContext.master or "").startswith("local"):
+        return
+    state = 0, 0
+
+    def told(done: int, parts: int) -> None:
+        nonlocal state
+        state = done, parts
+
+    doing, counted = "loading, and compiling once for this installation", "parts compiled or loaded"
+    with Progress("kernels", measure=lambda: state, quiet=quiet, doing=doing, counted=counted) as progress:
+        warm_up(settings, model, told=told)
+        progress.note = "ready"
+
+
+def _ask(child: subprocess.Popen[bytes], settings: Annotate, model: str, part: Part) -> PipelineError | None:
+    """Give a part to a process and wait for its answer: what went wrong, if anything did."""
+    try:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        pickle.dump((settings, model, part), child.stdin)
+        child.stdin.flush()
+        return pickle.load(child.stdout)  # type: ignore[no-any-return]
+    except (OSError, EOFError):
+        return SetupError(
+            f"the process that compiles the kernels of {part.name} ended with status {child.wait()};"
+            " its message stands above; is there memory, and may Numba's cache folder (NUMBA_CACHE_DIR) be written?"
+        )
+
+
+def serve() -> None:
+    """Compile the parts that come on standard input until it ends; answer each on standard output."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    while (asked := _next(sys.stdin.buffer)) is not None:
+        failure = None
+        try:
+            _compile(*asked)
+        except PipelineError as error:  # any other ends the process, with its traceback
+            failure = error
+        pickle.dump(failure, answers)
+        answers.flush()
+
+
+def _next(stream: IO[bytes]) -> tuple[Annotate, str, Part] | None:
+    try:
+        return pickle.load(stream)  # type: ignore[no-any-return]
+    except EOFError:
+        return None
+
+
+def _compile(settings: Annotate, model: str, part: Part) -> None:
+    from redpajama_pipe.signals.annotation import hashes, scores, tell_language
+
+    texts = pa.array(["a few words that are enough for one shingle"])
+    if not part.signals:
+        tell_language(texts, settings, model)
+        hashes(texts, settings)
+        return
+    nothing: Any = pa.array([None], pa.string())
+    scores(texts, pa.array(["en"]), nothing, replace(settings, signals=part.signals))
