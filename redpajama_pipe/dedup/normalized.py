@@ -23,6 +23,7 @@ from redpajama_pipe.dedup.letters import lower_case_words
 from redpajama_pipe.text.buffers import utf8
 
 HASH_BYTES = DIGEST_BYTES + 8
+MOST_BYTES = 1 << 16  # of text that is normalised at once: NFC is slow, and no more of a long text than this needs it
 
 _SPACE, _COMPOSES = 1, 2
 
@@ -68,16 +69,74 @@ def normalized_hash(texts: pa.Array) -> pa.Array:
         that has nothing but white space, which equals no other.
     """
     data, offsets, valid = utf8(texts)
-    (normal, starts, ends), _ = normalize_spans(Spans(data, offsets[:-1], offsets[1:]))
     rows = np.zeros((len(valid), HASH_BYTES), np.uint8)
+    first = 0
+    while first < len(valid):
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + MOST_BYTES, "right")) - 1)
+        if offsets[last] - offsets[first] > MOST_BYTES:
+            rows[first] = _hash_long(data, int(offsets[first]), int(offsets[last]))
+        else:
+            bounds = offsets[first : last + 1] - offsets[first]
+            rows[first:last] = _hash_each(Spans(data[offsets[first] : offsets[last]], bounds[:-1], bounds[1:]))
+        first = last
+    hashes = from_fixed_width(rows)
+    known = valid & rows[:, DIGEST_BYTES:].any(axis=1)
+    return hashes if known.all() else pa.array(hashes.to_pylist(), pa.binary(), mask=~known)
+
+
+def _hash_each(texts: Spans) -> NDArray[np.uint8]:
+    (normal, starts, ends), _ = normalize_spans(texts)
+    rows = np.empty((len(starts), HASH_BYTES), np.uint8)
     view = normal.data
     bounds = zip(starts.tolist(), ends.tolist(), strict=True)
     digests = b"".join(blake2b(view[start:end], digest_size=DIGEST_BYTES).digest() for start, end in bounds)
     rows[:, :DIGEST_BYTES] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
     rows[:, DIGEST_BYTES:] = (ends - starts).astype("<i8").view(np.uint8).reshape(-1, 8)
-    hashes = from_fixed_width(rows)
-    known = valid & (ends > starts)
-    return hashes if known.all() else pa.array(hashes.to_pylist(), pa.binary(), mask=~known)
+    return rows
+
+
+def _hash_long(data: NDArray[np.uint8], at: int, end: int) -> NDArray[np.uint8]:
+    """Hash a text of any length, a piece at a time."""
+    hashed, size, glue = blake2b(digest_size=DIGEST_BYTES), 0, b""
+    while at < end:
+        cut, next_glue = _cut(data, at, end)
+        (normal, starts, ends), _ = normalize_spans(Spans(data[at:cut], np.zeros(1, np.int64), np.array([cut - at])))
+        piece = normal[starts[0] : ends[0]]
+        if len(piece):
+            hashed.update(glue if size else b"")
+            size += len(glue if size else b"") + len(piece)
+            hashed.update(piece.data)
+            glue = next_glue
+        else:  # white space
+            glue = b" "
+        at = cut
+    return np.frombuffer(hashed.digest() + size.to_bytes(8, "little"), np.uint8)
+
+
+def _cut(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, bytes]:
+    """Find where a piece may end so that the pieces' normal forms, put together, are that of the whole.
+
+    That is before white space; or before a character that composes with none and does not follow white space.
+
+    Returns:
+        The place, and what stands between the two normal forms.
+    """
+    place, tables = at + MOST_BYTES, _tables()
+    last, plain = end, False  # the character after this one, and whether it composes with none
+    while at < place < end:
+        while data[place] & 0xC0 == 0x80 and place > at:
+            place -= 1
+        character = str(data[place : place + 4].tobytes(), "utf-8", "ignore")[:1]
+        space = not character or character.isspace()
+        if space and place > at:
+            return place, b" "
+        if plain and not space:
+            return last, b""
+        code = ord(character or " ")
+        plain = not tables.entries[int(tables.blocks[code >> 8]) << 8 | code & 255] & _COMPOSES
+        last = place
+        place -= 1
+    return end, b""
 
 
 def normalize_spans(spans: Spans) -> Normalized:

@@ -6,9 +6,10 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redpajama_pipe.dedup import normalized as module
 from redpajama_pipe.dedup.normalized import Spans, normalize_spans, normalized_hash
 
 ODD = (
@@ -83,3 +84,28 @@ def test_golden() -> None:
 
 def test_white_space_alone_has_no_hash() -> None:
     assert normalized_hash(pa.array(["", " \n\t\u3000", None])).to_pylist() == [None, None, None]
+
+
+@settings(max_examples=400)
+@given(texts=st.lists(st.text(st.sampled_from(ODD + "  e\u0301")), max_size=3), most=st.integers(1, 40))
+def test_long_texts_are_hashed_in_pieces(texts: list[str], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_BYTES", most)
+        assert normalized_hash(pa.array(texts, pa.string())).to_pylist() == [expected(text) for text in texts]
+
+
+def test_a_long_text_is_cut_near_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    sizes = []
+    whole = module.normalize_spans
+
+    def watched(spans: Spans) -> module.Normalized:
+        sizes.append(int((spans.ends - spans.starts).sum()))
+        return whole(spans)
+
+    monkeypatch.setattr(module, "normalize_spans", watched)
+    for text in ("a word " * 900, "letters" * 900, "漢字" * 900, "e\u0301" * 900, "각" * 900):
+        sizes.clear()
+        assert normalized_hash(pa.array([text])).to_pylist() == [expected(text)]
+        assert max(sizes) <= 1000
+        assert min(sizes[:-1]) > 900
