@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from redpajama_pipe import recipe as recipes
-from redpajama_pipe import storage
+from redpajama_pipe import schema, storage
 from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.rules import ruleset
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.signals.annotation import settings_of
+from redpajama_pipe.sources.unit import documents_schema
 from redpajama_pipe.stages import (
     annotate_documents,
     build_schedule,
@@ -40,6 +44,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         The summary, see summary.build_summary.
     """
     check_files(recipe, folder)
+    spark = _checked(spark, recipe)
     storage.write_bytes(folder.recipe, recipes.to_yaml(recipe).encode("utf-8"))
     annotated_documents(spark, recipe, folder, quiet=quiet)
     filter_documents.run(spark, recipe, folder, quiet=quiet)
@@ -70,6 +75,37 @@ def check_files(recipe: Recipe, folder: RunFolder) -> None:
     spec = load_spec(recipe.tokenize.tokenizer)
     if not spec.trained:
         find_file(spec, recipe.tokenize.path)
+
+
+def _checked(spark: Callable[[], SparkSession], recipe: Recipe) -> Callable[[], SparkSession]:
+    """Check the recipe's SQL as soon as some stage asks for the session."""
+
+    @cache
+    def session() -> SparkSession:
+        found = spark()
+        check_expressions(found, recipe)
+        return found
+
+    return session
+
+
+def check_expressions(spark: SparkSession, recipe: Recipe) -> None:
+    """Check the SQL of rules, cuts and keep order against the columns that documents will have, before any is read.
+
+    Raises:
+        RecipeError: one of them is not valid, or reads an unknown column.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    from redpajama_pipe.dedup import keep_order
+    from redpajama_pipe.rules.compile import compile_cuts, compile_rules
+
+    columns = documents_schema(settings_of(recipe))
+    documents = spark.createDataFrame([], from_arrow_schema(columns)).drop(schema.TEXT)
+    sets = [ruleset.load(name) for name in recipe.filter.rule_sets]
+    compile_rules(sets, documents)
+    compile_cuts(sets, documents)
+    keep_order.check(dedup_documents.with_source_rank(documents, recipe), keep_order.parse(recipe.dedup.keep_order))
 
 
 def annotated_documents(

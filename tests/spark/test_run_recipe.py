@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from redpajama_pipe import cli, manifest, recipe
-from redpajama_pipe.errors import GateError, ManifestError, ReconcileError
+from redpajama_pipe.errors import GateError, ManifestError, RecipeError, ReconcileError
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.life import explain_document
 from redpajama_pipe.run_folder import RunFolder
@@ -290,6 +291,37 @@ def test_new_signals_are_written_beside_the_text_and_old_ones_come_back(
     run_recipe.annotated_documents(lambda: spark, settings, copy, quiet=True)
     assert copy.annotated()[0] == copy.documents
     assert {path.name: path.stat().st_mtime_ns for path in Path(copy.documents).glob("*.parquet")} == parts
+
+
+@pytest.mark.parametrize(
+    ("rule", "order", "message"),
+    [
+        ("words_count > 3", "doc_id", "rule mine.r.* reads an unknown signal 'words_count'; nearest: word_count"),
+        ("word_count", "doc_id", "is of type bigint"),
+        ("word_count > 3", "char_cuont desc", "keep_order: 'char_cuont' names a column that documents do not have"),
+    ],
+)
+def test_sql_is_checked_before_anything_is_read(
+    spark: SparkSession, tmp_path: Path, rule: str, order: str, message: str
+) -> None:
+    tree = recipe.to_tree(write_corpus(tmp_path / "corpus"))
+    rules = {"name": "mine", "rules": [{"name": "r", "keep": rule, "on_null": "drop"}]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(rules))
+    tree["filter"]["rule_sets"] = [str(tmp_path / "mine.yaml")]
+    tree["dedup"]["keep_order"] = order
+    folder = RunFolder.at(str(tmp_path / "run"))
+    with pytest.raises(RecipeError, match=message):
+        run_recipe.run(lambda: spark, recipe.from_tree(tree, "small"), folder, quiet=True)
+    assert not Path(folder.documents, "_units").exists()
+
+
+def test_sql_is_checked_against_the_columns_that_documents_get(finished: Finished, spark: SparkSession) -> None:
+    settings, run, _ = finished
+    with unittest.mock.patch.object(dedup_documents, "with_source_rank", side_effect=KeyboardInterrupt) as ranked:
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe.check_expressions(spark, settings)
+        checked = ranked.call_args.args[0]
+    assert checked.dtypes == filter_documents.read_annotated(spark, run.documents).dtypes
 
 
 def test_a_document_that_vanishes_stops_the_run(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:
