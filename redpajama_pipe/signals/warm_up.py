@@ -12,9 +12,9 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -58,15 +58,13 @@ def parts_of(settings: Annotate) -> list[Part]:
     return sorted(parts, key=lambda part: _LONGEST.index(part.name) if part.name in _LONGEST else len(_LONGEST))
 
 
-def warm_up(
-    settings: Annotate, model: str, processes: int | None = None, told: Callable[[int, int], None] | None = None
-) -> None:
+def warm_up(settings: Annotate, model: str, processes: int, told: Callable[[int, int], None] | None = None) -> None:
     """Compile every kernel of `annotate`, or load it from Numba's cache, so that workers find it there.
 
     Args:
         settings: as signals.annotation.settings_of gives them.
         model: path of the language model.
-        processes: how many at once; None: as many as this process has cores, at most MOST_PROCESSES.
+        processes: how many at once; more than MOST_PROCESSES are not used.
         told: called with how many parts are done, and all.
 
     Raises:
@@ -74,40 +72,36 @@ def warm_up(
         SetupError: a process ended without an answer.
     """
     parts = parts_of(settings)
-    queue: SimpleQueue[Part] = SimpleQueue()
-    for part in parts:
-        queue.put(part)
-    done: SimpleQueue[PipelineError | None] = SimpleQueue()
-    many = min(processes or len(os.sched_getaffinity(0)), len(parts), MOST_PROCESSES)
+    many = min(processes, len(parts), MOST_PROCESSES)
     path = os.pathsep.join(entry for entry in sys.path if entry)
     command, environment = [sys.executable, "-c", _COMMAND], {**os.environ, "PYTHONPATH": path}
     children = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) for _ in range(many)
     ]
+    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+    for child in children:
+        idle.put(child)
 
-    def feed(child: subprocess.Popen[bytes]) -> None:
+    def one(part: Part) -> None:
+        child = idle.get()
         try:
-            while True:
-                done.put(_ask(child, settings, model, queue.get_nowait()))
-        except Empty:
-            return
+            _ask(child, settings, model, part)
+        finally:
+            idle.put(child)
 
+    pool = ThreadPoolExecutor(many)
     try:
-        with ThreadPoolExecutor(many) as pool:
-            for child in children:
-                pool.submit(feed, child)
-            try:
-                for count in range(len(parts)):
-                    if told:
-                        told(count, len(parts))
-                    failure = done.get()
-                    if failure:
-                        raise failure
-            except BaseException:
-                for child in children:
-                    child.kill()
-                raise
+        futures = [pool.submit(one, part) for part in parts]
+        for count, future in enumerate(as_completed(futures)):
+            future.result()
+            if told:
+                told(count + 1, len(parts))
+    except BaseException:
+        for child in children:
+            child.kill()
+        raise
     finally:
+        pool.shutdown(cancel_futures=True)
         for child in children:
             child.communicate()
 
@@ -124,23 +118,25 @@ def warm_up_for_workers(spark: SparkSession, settings: Annotate, model: str, *, 
 
     doing, counted = "loading, and compiling once for this installation", "parts compiled or loaded"
     with Progress("kernels", measure=lambda: state, quiet=quiet, doing=doing, counted=counted) as progress:
-        warm_up(settings, model, told=told)
+        warm_up(settings, model, spark.sparkContext.defaultParallelism, told)
         progress.note = "ready"
 
 
-def _ask(child: subprocess.Popen[bytes], settings: Annotate, model: str, part: Part) -> PipelineError | None:
-    """Give a part to a process and wait for its answer: what went wrong, if anything did."""
+def _ask(child: subprocess.Popen[bytes], settings: Annotate, model: str, part: Part) -> None:
+    """Give a part to a process and wait for its answer."""
+    assert child.stdin is not None
+    assert child.stdout is not None
     try:
-        assert child.stdin is not None
-        assert child.stdout is not None
         pickle.dump((settings, model, part), child.stdin)
         child.stdin.flush()
-        return pickle.load(child.stdout)  # type: ignore[no-any-return]
+        failure: PipelineError | None = pickle.load(child.stdout)
     except (OSError, EOFError):
-        return SetupError(
+        raise SetupError(
             f"the process that compiles the kernels of {part.name} ended with status {child.wait()};"
             " its message stands above; is there memory, and may Numba's cache folder (NUMBA_CACHE_DIR) be written?"
-        )
+        ) from None
+    if failure:
+        raise failure
 
 
 def serve() -> None:
