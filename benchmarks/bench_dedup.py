@@ -2,14 +2,12 @@
 
     python benchmarks/bench_dedup.py --documents 250000 1000000 4000000
     python benchmarks/bench_dedup.py --data documents.jsonl.zst [--peer-python PATH]
-    python benchmarks/bench_dedup.py --labelled FOLDER
 
 Made-up corpora have a tenth of their documents in pairs of exactly known Jaccard similarity, 0.3 to 1; decided at 0.5 a
 pair is dropped with the chance that the bands give it, and never below. Bytes moved, core-seconds and the memory's peak
 (driver, JVM and workers together) are measured; the model of the bytes is in `moved_by_model`. A corpus takes 1,200
 bytes of disk a document, under --folder, and is deleted after its turn. The peers are datatrove, all four steps, and
-text-dedup's minhash, each with 14 bands of 8 rows over 5 words, in one process of their own interpreter. FOLDER has
-articles/ and NDD-Collection.zip.
+text-dedup's minhash, each with 14 bands of 8 rows over 5 words, in one process of their own interpreter.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,10 +34,9 @@ from bench_minhash import read
 from numpy.typing import NDArray
 
 from redpajama_pipe import decisions, session
-from redpajama_pipe.dedup.bands import band_keys, lsh_probability
-from redpajama_pipe.dedup.minhash import MinHashSpec, sign, sign_batch
+from redpajama_pipe.dedup.bands import lsh_probability
+from redpajama_pipe.dedup.minhash import MinHashSpec, sign_batch
 from redpajama_pipe.dedup.shingles import shingle_hashes
-from redpajama_pipe.dedup.walk import join_components
 from redpajama_pipe.recipe import Dedup
 
 if TYPE_CHECKING:
@@ -66,8 +62,9 @@ reader = lambda: JsonlReader(folder + "/in")
 steps = [
     (1, lambda: [reader(), MinhashDedupSignature(output_folder=folder + "/sig", config=config)]),
     (14, lambda: [MinhashDedupBuckets(folder + "/sig", folder + "/buckets", config=config)]),
-    (1, lambda: [MinhashDedupCluster(folder + "/buckets", folder + "/remove", config=config)]),
-    (1, lambda: [reader(), MinhashDedupFilter(folder + "/remove"),
+    (1, lambda: [MinhashDedupCluster(folder + "/buckets", folder + "/remove", config=config, save_cluster_id=True)]),
+    (1, lambda: [reader(), MinhashDedupFilter(folder + "/remove", JsonlWriter(folder + "/dropped", compression=None),
+                                              load_cluster_ids=True),
                  JsonlWriter(folder + "/out", compression=None)]),
 ]
 times = []
@@ -76,22 +73,33 @@ for number, (tasks, pipeline) in enumerate(steps):
     LocalPipelineExecutor(pipeline(), tasks=tasks, workers=1, logging_dir=folder + f"/log{number}").run()
     times.append(time.monotonic() - begin)
 import glob
-kept = [json.loads(line)["id"] for path in glob.glob(folder + "/out/*.jsonl") for line in open(path)]
-json.dump({"times": times, "kept": kept}, open(folder + "/result.json", "w"))
+lines = {part: [json.loads(line) for path in glob.glob(folder + f"/{part}/*.jsonl") for line in open(path)]
+         for part in ("out", "dropped")}
+clusters = {line["id"]: line["metadata"]["minhash_cluster_id"] for part in lines.values() for line in part
+            if line["metadata"].get("minhash_cluster_id", -1) >= 0}
+kept = [line["id"] for line in lines["out"]]
+json.dump({"times": times, "kept": kept, "clusters": clusters}, open(folder + "/result.json", "w"))
 """
 
 TEXT_DEDUP = """
-import json, subprocess, sys, time
+import json, pickle, subprocess, sys, time
 from datasets import load_from_disk
 folder = sys.argv[1]
 command = [sys.executable, "-m", "text_dedup.minhash", "--path", "json", "--data_files", folder + "/in/00000.jsonl"]
 command += ["--split", "train", "--cache_dir", folder + "/cache", "--output", folder + "/out", "--column", "text"]
-command += ["--num_perm", "112", "--b", "14", "--r", "8", "--ngram", "5", "--num_proc", "1"]
+command += ["--num_proc", "1", "--debug", *sys.argv[2:]]
 begin = time.monotonic()
 subprocess.run(command, check=True)
 times = [time.monotonic() - begin]
-json.dump({"times": times, "kept": list(load_from_disk(folder + "/out")["id"])}, open(folder + "/result.json", "w"))
+union_find = pickle.load(open(folder + "/out/uf.pkl", "rb"))
+clusters = {number: union_find.find(number) for number in list(union_find.parent)}
+kept = list(load_from_disk(folder + "/out")["id"])
+json.dump({"times": times, "kept": kept, "clusters": clusters}, open(folder + "/result.json", "w"))
 """
+
+BANDS_AND_ROWS = ["--ngram", str(SPEC.shingle), "--num_perm", str(SPEC.num_perm)]
+BANDS_AND_ROWS += ["--b", str(SPEC.bands), "--r", str(SPEC.rows)]  # of text-dedup, as datatrove has them by default
+PEERS: dict[str, tuple[str, list[str]]] = {"datatrove": (DATATROVE, []), "text-dedup": (TEXT_DEDUP, BANDS_AND_ROWS)}
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,15 @@ class Outcome:
     peak_gigabytes: float
     moved: int
     sha256: str  # of the decisions
+
+
+@dataclass(frozen=True)
+class PeerOutcome:
+    """What a peer did with documents 0, 1, …: those in its output, and the cluster of each it joined to another."""
+
+    kept: set[int]
+    clusters: dict[int, int]
+    seconds: list[float]  # of each step
 
 
 def words_of(documents: NDArray[np.int64], shared: NDArray[np.int64], total: int) -> pa.Array:
@@ -306,21 +323,30 @@ def check_made_up(corpus: Corpus, outcome: Outcome) -> None:
     print(f"  false removals: {false} ({below:,} planted pairs are below the threshold); wrong similarities: {wrong}")
 
 
-def compare(corpus: Corpus, texts: list[str], ours: Outcome, peer: str) -> None:
+def run_peer(python: str, script: str, settings: list[str], texts: list[str]) -> PeerOutcome:
+    """Run a peer on texts, in a process of its own interpreter; raises RuntimeError with its last line if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in").mkdir()
+        lines = (json.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts))
+        (Path(folder) / "in" / "00000.jsonl").write_text("\n".join(lines) + "\n")
+        ran = subprocess.run([python, "-c", script, folder, *settings], check=False, capture_output=True, text=True)
+        if ran.returncode:
+            raise RuntimeError(ran.stderr.strip().splitlines()[-1])
+        result = json.loads((Path(folder) / "result.json").read_text())
+    clusters = {int(number): int(cluster) for number, cluster in result["clusters"].items()}
+    return PeerOutcome(set(map(int, result["kept"])), clusters, result["times"])
+
+
+def compare(corpus: Corpus, texts: list[str], ours: Outcome, python: str) -> None:
     """Run the peers on the same documents and print times and what each drops."""
     mine, whole = set(ours.dropped), ours.seconds + corpus.sign_seconds
-    for name, script in (("datatrove", DATATROVE), ("text-dedup", TEXT_DEDUP)):
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "in").mkdir()
-            lines = (json.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts))
-            (Path(folder) / "in" / "00000.jsonl").write_text("\n".join(lines) + "\n")
-            ran = subprocess.run([peer, "-c", script, folder], check=False, capture_output=True, text=True)
-            if ran.returncode:
-                print(f"{name}: {ran.stderr.strip().splitlines()[-1]}")
-                continue
-            result = json.loads((Path(folder) / "result.json").read_text())
-        times = result["times"]
-        theirs = set(range(len(texts))) - set(map(int, result["kept"]))
+    for name, (script, settings) in PEERS.items():
+        try:
+            peer = run_peer(python, script, settings, texts)
+        except RuntimeError as error:
+            print(f"{name}: {error}")
+            continue
+        times, theirs = peer.seconds, set(range(len(texts))) - peer.kept
         print(
             f"{name}: {' + '.join(f'{seconds:.1f}' for seconds in times)} s to {whole:.1f} s here, signing with them: "
             f"{sum(times) / whole:.1f} times"
@@ -362,67 +388,6 @@ def most_similar(texts: list[str], asked: list[int], among: list[int]) -> list[f
     return best
 
 
-def labelled_sets(folder: Path) -> Iterator[tuple[str, list[str], set[int]]]:
-    """Read the labelled sets: name, texts, which of them have a near-duplicate."""
-    for size in (100, 1000, 2500):
-        lines = (folder / "articles" / f"articles_{size}.train").read_text().splitlines()
-        names = [line.split(" ", 1)[0] for line in lines]
-        texts = [line.split(" ", 1)[1] for line in lines]
-        pairs = (folder / "articles" / f"articles_{size}.truth").read_text().split()
-        yield f"articles {size}", texts, {names.index(name) for name in pairs}
-    with zipfile.ZipFile(folder / "NDD-Collection.zip") as archive:
-        for name in ("R8", "webkb"):
-            files = sorted(each for each in archive.namelist() if each.startswith(f"{name}/") and each.endswith(".txt"))
-            texts = [archive.read(each).decode("latin-1") for each in files]
-            yield name, texts, {place for place, each in enumerate(files) if len(each) == len(f"{name}/file00.txt")
-                                and int(each[-6:-4]) < 50}  # fmt: skip
-
-
-def show_labelled(folder: Path) -> None:
-    """Print precision, recall, F1 and the adjusted Rand index of documents with a near-duplicate, also datasketch's."""
-    import datasketch
-
-    for name, texts, truth in labelled_sets(folder):
-        array = pa.array(texts, pa.large_string())
-        spec = replace(SPEC, normalization="none")  # datasketch is given the same words
-        signatures, (values, offsets) = sign(array, spec), shingle_hashes(array, spec)
-        for threshold in (0.5, 0.8):
-            keys = band_keys(signatures, spec.bands, spec.rows)
-            twin, _ = join_components(keys, values, offsets, threshold)
-            ours = {at for at, other in enumerate(twin.tolist()) if other >= 0} | set(twin[twin >= 0].tolist())
-            lsh = datasketch.MinHashLSH(params=(spec.bands, spec.rows), num_perm=spec.num_perm)
-            signed = [datasketch.MinHash(num_perm=spec.num_perm, scheme="affine32", hashvalues=row, seed=1)
-                      for row in signatures]  # fmt: skip
-            for number, each in enumerate(signed):
-                if np.diff(offsets)[number]:
-                    lsh.insert(number, each)
-            theirs = {number for number, each in enumerate(signed)
-                      if np.diff(offsets)[number] and len(lsh.query(each)) > 1}  # fmt: skip
-            for who, found in ((f"here, verified at {threshold}", ours), ("datasketch's LSH, unverified", theirs)):
-                if threshold == 0.8 and who.startswith("data"):
-                    continue
-                print(f"  {name:14} {who:30} {measures(found, truth, len(texts))}")
-
-
-def measures(found: set[int], truth: set[int], total: int) -> str:
-    """Say how well a set of documents agrees with the labels."""
-    hits = len(found & truth)
-    precision, recall = hits / max(1, len(found)), hits / len(truth)
-    score = 2 * hits / (len(found) + len(truth))
-    # the adjusted Rand index of the partition into two, Hubert and Arabie 1985
-    table = [hits, len(found) - hits, len(truth) - hits, total - len(found) - len(truth) + hits]
-
-    def pairs(count: int) -> float:
-        return count * (count - 1) / 2
-
-    index = sum(map(pairs, table))
-    rows = pairs(len(found)) + pairs(total - len(found))
-    columns = pairs(len(truth)) + pairs(total - len(truth))
-    expected = rows * columns / pairs(total)
-    rand = (index - expected) / ((rows + columns) / 2 - expected)
-    return f"precision {precision:.3f} recall {recall:.3f} F1 {score:.3f} ARI {rand:.3f}"
-
-
 def main() -> None:
     """Print one block a corpus."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -430,15 +395,10 @@ def main() -> None:
     parser.add_argument("--data", help="JSON lines with a text, .zst or plain")
     parser.add_argument("--megabytes", type=float, default=1e6, help="how much of it")
     parser.add_argument("--peer-python", help="a Python that has datatrove[processing] and text-dedup")
-    parser.add_argument("--labelled", help="a folder with labelled near-duplicates")
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--memory", default="2g", help="of Spark's JVM")
     parser.add_argument("--folder", help="for what is made, and for Spark's own files; the system's temporary one")
     options = parser.parse_args()
-    if options.labelled:
-        show_labelled(Path(options.labelled))
-    if not (options.documents or options.data):
-        return
     conf: dict[str, Any] = {"spark.driver.memory": options.memory}
     if options.folder:
         conf["spark.local.dir"] = options.folder
