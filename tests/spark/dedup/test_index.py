@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +142,32 @@ def test_one_run_after_another_keeps_what_one_run_of_all_keeps(
         assert row["kept_doc_id"] in stays(owners[0] if owners else third)
         if row["rule"].startswith("near"):
             assert evidence["jaccard"] == row["similarity"] >= 0.7
+
+
+def chains(seed: int) -> Iterator[list[str]]:
+    """Texts of which each is like its neighbours in a chain, and less like those farther off."""
+    chance, words = random.Random(seed), [f"w{n}" for n in range(2000)]
+    for _ in range(12):
+        links = [chance.choices(words, k=40)]
+        for _ in range(5):
+            links.append(list(links[-1]))
+            for place in chance.sample(range(40), 2):
+                links[-1][place] = chance.choice(words)
+        yield [" ".join(text) for text in links]
+
+
+def test_components_one_after_another_keep_all_that_one_run_of_all_keeps(spark: SparkSession, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    dealt: dict[str, list[str]] = {"a": [], "b": []}
+    for text in chain.from_iterable(chains(5)):
+        dealt[chance.choice("ab")].append(text)
+    for name, members in dealt.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in members))
+    corpora, components = Corpora(tmp_path), {"survivors": "components"}
+    older = corpora.run(spark, tmp_path / "older", "a", write_index=True, **components)
+    newer = corpora.run(spark, tmp_path / "newer", "b", against=[older.path], **components)
+    at_once = corpora.run(spark, tmp_path / "at_once", "ab", **components)
+    assert stays(at_once) < stays(older) | stays(newer)
 
 
 def test_explain_and_clusters_cope_with_documents_of_another_run(
