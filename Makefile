@@ -35,14 +35,21 @@ demo: $(STAMP) java ## the whole pipeline in local mode on a sample that needs n
 	$(BIN)/redpajama-pipe make-sample demo/sample
 	$(BIN)/redpajama-pipe run sample --output demo/run --set vars.data=demo/sample
 
-# What pip is asked for. PyPI's torch brings gigabytes of CUDA on Linux, which without a GPU nothing uses: then it is
-# the build of the index that has none. Another: make experiment TORCH=torch==2.13.0
-TORCH ?= torch$(if $(shell command -v nvidia-smi),, --index-url https://download.pytorch.org/whl/cpu)
+# What pip is asked for, such as TORCH=torch==2.13.0. Empty: where there is no GPU, the build without CUDA, which PyPI
+# has not got for Linux; where PyTorch's index cannot be reached, or there is a GPU, PyPI's. An extra index that pip is
+# configured with is not asked: with a newer version it would win over the build without CUDA.
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 # torch is large, and no other target needs it: installed when the experiment is first asked for
 $(VENV)/.installed-train: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --no-deps $(TORCH) || \
-	{ echo "pip found no '$(TORCH)'. From PyPI, with CUDA: make experiment TORCH=torch"; exit 2; }
+	@if [ -z "$(TORCH)" ] && ! command -v nvidia-smi >/dev/null; then \
+	  PIP_EXTRA_INDEX_URL=$(TORCH_INDEX) $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --retries 1 --timeout 15 --no-deps torch --index-url $(TORCH_INDEX) 2>/dev/null || \
+	  echo "no torch from $(TORCH_INDEX): taking PyPI's, which on Linux brings gigabytes of CUDA"; fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(or $(TORCH),torch) || \
+	{ echo "pip found no $(or $(TORCH),torch), and says why above; name another one, or where it is:" \
+	  "make experiment TORCH='torch==2.13.0 --index-url URL'"; exit 2; }
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lid,train]'
 	touch $@
 

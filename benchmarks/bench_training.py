@@ -5,32 +5,73 @@
 The run is made on the spot: random ids in documents of lognormal lengths. The peer is the barest loop that makes the
 same updates, transformers' model and torch's AdamW on one batch that is in memory already, so the ratio is what loader,
 checks, metrics and learning rates cost. MFU counts 6 N + 12 layers * d_model * seq_len operations a token (PaLM,
-appendix B) over the device's dense bf16 peak; without a known peak it is left out: give --peak-tflops.
-Medians over the steps after the first two. Under torchrun the peer is left out.
+appendix B) over the device's dense bf16 peak; of a CPU, over the fp32 matrix products that it is seen to do, or
+--peak-tflops. On a CPU seconds are the processor's, which other work on the machine disturbs little; waiting is by the
+clock everywhere. Medians over the steps after the first two. The last line is a row for docs/benchmarks.md. Under
+torchrun the peer is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from bench_loader import SEQ_LEN, write_run  # beside this file
 
 from redpajama_pipe.tokens.loader import INPUT_IDS
-from redpajama_pipe.training import metrics, models
-from redpajama_pipe.training.devices import accumulating, autocast, distribute, machine, open_world
-from redpajama_pipe.training.loop import Settings, train
+from redpajama_pipe.training import loop, models
+from redpajama_pipe.training.devices import accumulating, autocast, distribute, machine, open_world, peak_flops
+from redpajama_pipe.training.loop import Settings
 from redpajama_pipe.training.validation import token_loss
 
 WARM = 2
+HEADER = (
+    "| machine | model | sequences a step (at a time) | step, s | tokens a second | MFU | waiting | memory, GB "
+    "| against the barest loop |"
+)
 
 
-def bare_loop(model: models.Model, batch: int, steps: int) -> float:
-    """Return the median seconds of a step of the barest loop."""
+def measured_peak(size: int = 2048, rounds: int = 40) -> float:
+    """Return the TFLOP a processor second of the fastest of some fp32 matrix products: no data sheet says it."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    best = float("inf")
+    for _ in range(rounds):
+        began = clock(False)
+        left @ right
+        best = min(best, clock(False) - began)
+    return 2 * size**3 / best / 1e12
+
+
+def load() -> str:
+    """Say how many cores there are, and what else runs on them."""
+    return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def clock(is_gpu: bool) -> float:
+    """Return seconds: of this process's threads, or by the clock where a GPU works."""
+    return time.perf_counter() if is_gpu else time.process_time()
+
+
+def our_loop(settings: Settings) -> tuple[list[dict[str, Any]], list[float]]:
+    """Return what the training loop says of its steps, and the seconds of each."""
+    rows, seconds = [], []
+    with open_world(settings.model.training.device) as world:
+        began = clock(world.is_gpu)
+        for row in loop._Run(settings, world)._steps():
+            rows.append(row)
+            seconds.append(clock(world.is_gpu) - began)
+            began = clock(world.is_gpu)
+    return rows[WARM:], seconds[WARM:]
+
+
+def bare_loop(model: models.Model, batch: int, steps: int) -> list[float]:
+    """Return the seconds of each step of the barest loop."""
     training = model.training
     with open_world(training.device) as world:
         net = models.build(model.architecture, seed=training.seed).train()
@@ -41,7 +82,7 @@ def bare_loop(model: models.Model, batch: int, steps: int) -> float:
         ids = torch.randint(0, model.architecture.vocab_size, (training.micro_batch, SEQ_LEN + 1), device=world.device)
         micro_steps, seconds = batch // training.micro_batch, []
         for _ in range(steps):
-            began = time.perf_counter()
+            began = clock(world.is_gpu)
             for micro in range(micro_steps):
                 with accumulating(forward, micro == micro_steps - 1):
                     with autocast(training.precision, world):
@@ -52,8 +93,8 @@ def bare_loop(model: models.Model, batch: int, steps: int) -> float:
             optimiser.zero_grad(set_to_none=True)
             if world.is_gpu:
                 torch.cuda.synchronize(world.device)
-            seconds.append(time.perf_counter() - began)
-    return median(seconds[WARM:])
+            seconds.append(clock(world.is_gpu) - began)
+    return seconds[WARM:]
 
 
 def main() -> None:
@@ -83,24 +124,39 @@ def main() -> None:
         tokens = max(2_000_000, 2 * options.batch * SEQ_LEN * options.steps)
         write_run(run, tokens, 400)
         with open_world(model.training.device) as world:
-            place, alone, main_rank = machine(world), world.size == 1, world.rank == 0
-        result = train(Settings(str(run), str(Path(name, "out")), model, quiet=True))
-        rows = metrics.read(str(Path(name, "out")))[WARM:] if main_rank else []
+            alone, main_rank, is_gpu, ranks = world.size == 1, world.rank == 0, world.is_gpu, world.size
+            place = machine(world) if is_gpu else f"{machine(world)}, {load()}"
+            peak = peak_flops(options.peak_tflops, world)
+        rows, ours = our_loop(Settings(str(run), str(Path(name, "out")), model, quiet=True))
     if not main_rank:
         return
-    step = median(row["seconds"] for row in rows)
-    mfu = median(row["mfu"] for row in rows) if rows[0]["mfu"] is not None else None
-    wait = sum(row["data_wait"] * row["seconds"] for row in rows) / sum(row["seconds"] for row in rows)
+    if peak is None and not is_gpu:
+        peak = 1e12 * measured_peak()
+        print(f"{'fp32 matrix product':24} {peak / 1e12:10.3f} TFLOP a processor second, which MFU is counted against")
+    # on GPUs of several ranks by the clock; on a CPU of this rank's part, by its processor time
+    tokens = options.batch * SEQ_LEN // (1 if is_gpu else ranks)
+    step, unit = median(ours), "s" if is_gpu else "processor s"
+    flops = models.flops_per_token(model.architecture, SEQ_LEN) * tokens / step / (ranks if is_gpu else 1)
+    mfu = f"{100 * flops / peak:.1f} %" if peak else "–"
+    seconds = [row["seconds"] for row in rows]
+    wait = f"{100 * sum(row['data_wait'] * row['seconds'] for row in rows) / sum(seconds):.2f} %"
+    rate = f"{tokens / step:,.0f}"
     print(f"{place}\n{options.model}: {options.batch} × {SEQ_LEN} tokens a step, micro-batch {options.micro_batch}")
-    print(f"{'step':24} {step:10.3f} s")
-    print(f"{'tokens':24} {options.batch * SEQ_LEN / step:10,.0f} a second")
-    print(f"{'MFU':24} {f'{100 * mfu:10.1f} %' if mfu is not None else '  not known: give --peak-tflops'}")
-    print(f"{'waiting for data':24} {100 * wait:10.2f} % of a step")
-    print(f"{'memory':24} {rows[-1]['memory_bytes'] / 1e9:10.2f} GB at most")
+    print(f"{'step':24} {step:10.3f} {unit}, {median(seconds):.3f} s by the clock")
+    print(f"{'tokens':24} {rate:>10} a {unit}")
+    print(f"{'MFU':24} {mfu:>10}")
+    print(f"{'waiting for data':24} {wait:>10} of a step")
+    memory = f"{rows[-1]['memory_bytes'] / 1e9:.1f}"
+    print(f"{'memory':24} {memory:>10} GB at most")
+    ratio = "–"
     if alone:
-        bare = bare_loop(model, options.batch, options.steps)
-        print(f"{'barest loop':24} {bare:10.3f} s a step; ours takes {step / bare:.3f} of it")
-    print(f"{'last loss':24} {result.loss:10.3f}")
+        bare = median(bare_loop(model, options.batch, options.steps))
+        ratio = f"{step / bare:.3f}"
+        print(f"{'barest loop':24} {bare:10.3f} {unit}; ours takes {ratio} of it")
+    print(f"{'last loss':24} {rows[-1]['loss']:10.3f}")
+    size = f"{options.batch} ({options.micro_batch})"
+    cells = (place, options.model, size, f"{step:.2f}", rate, mfu, wait, memory, ratio)
+    print(f"\n{HEADER}\n| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ _EXAMPLES = {
     "clusters": ("clusters RUN --top 3 --text",),
     "exposure": ("exposure RUN --by language", "exposure RUN --epochs 1.5 --write exposures.parquet"),
     "view": ("view RUN --step 1000 --row 0 --epochs 1.5",),
-    "pretrain": ("pretrain RUN --model pythia_14m --epochs 1.5 --output CHECKPOINTS",),
-    "memorisation": ("memorisation RUN --checkpoint CHECKPOINTS/step1000 --output memorised.parquet",),
+    "pretrain": ("pretrain RUN --model pythia_14m --epochs 1.5 --output OUT",),
+    "memorisation": ("memorisation RUN --checkpoint OUT/checkpoints/step00001000 --output memorisation.parquet",),
     "experiment": ("experiment pythia_mini --output EXPERIMENT --set 'seeds=[1]'",),
     "export": ("export RUN corpus", "export RUN corpus --layout preshuffled --epochs 1"),
     "export-documents": ("export-documents RUN FOLDER --layout redpajama_v1",),
@@ -173,6 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="float32",
         help="of the weights (default: float32; the published evaluation: float16)",
     )
+    memory.add_argument("--quiet", "-q", action="store_true", help="no progress lines")
     memory.set_defaults(work=_memorisation)
     compared = commands.add_parser(
         "experiment",
@@ -187,7 +188,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a key of the experiment: data=FOLDER, model=pythia_14m, seeds=[1,2,3,4,5], corpus.documents=0",
+        help="override a key of the experiment: data=FOLDER, model=pythia_14m, seeds=[1,2,3], vary=[order]",
     )
     compared.add_argument("--quiet", "-q", action="store_true", help="no progress lines")
     compared.set_defaults(work=_experiment)
@@ -319,10 +320,16 @@ def _memorisation(options: argparse.Namespace) -> None:
     from redpajama_pipe.training.models import require_torch
 
     require_torch()
+    from redpajama_pipe.report import figures
     from redpajama_pipe.training import memorisation
 
+    memorisation.check_output(options.output)
     sizes = (options.sequences, options.prompt, options.continuation, options.batch)
-    found = memorisation.measure(options.run, options.checkpoint, *sizes, options.device, options.dtype)
+    progress = memorisation.ScoringProgress(options.quiet)
+    with progress:
+        where = (options.device, options.dtype)
+        found = memorisation.measure(options.run, options.checkpoint, *sizes, *where, told=progress.show)
+        progress.note = f"{figures.plural(len(found.rows), 'sequence')} with the checkpoint of step {found.step:,}"
     file = found.write(options.output)
     print(memorisation.render(found))
     print(f"{options.output}  {file.bytes:,} bytes")

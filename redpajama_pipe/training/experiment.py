@@ -1,9 +1,12 @@
 """An experiment: two recipes over one corpus, models of equal token budgets, and what they know of it.
 
-    corpus/ -> standard/ and deduped/ (Spark) -> trainings/ (torch) -> scores/ -> results.json results.md *.svg
+    corpus/ -> standard/ deduped/ (Spark) -> orders/ -> trainings/ (torch) -> scores/ -> results.json results.md *.svg
 
-Every step leaves what the next call of the same command finds and skips. conf/experiments/pythia_mini takes minutes on
-two cores. Source of the questions: Biderman et al. 2023, Pythia (arXiv:2304.01373), sections 2.1 and 3.
+A seed draws a model's initial weights and the order in which it reads, as GPT-NeoX's one `seed` does. Every step leaves
+what the next call of the same command finds and skips. conf/experiments/pythia_mini takes minutes on two cores.
+
+Source of the questions: Biderman et al. 2023, Pythia (arXiv:2304.01373), sections 2.1 and 3; of what a seed is: van der
+Wal et al. 2025, PolyPythias (arXiv:2503.09543).
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.training import experiment_corpus as corpora
 from redpajama_pipe.training import experiment_measures as measures
 from redpajama_pipe.training import experiment_report, models
-from redpajama_pipe.training.experiment_plan import ARMS, Arm, Experiment, Trial, trials
+from redpajama_pipe.training.experiment_plan import ARMS, Arm, Experiment, Trial, Varied, trials
 
 if TYPE_CHECKING:
     from redpajama_pipe.training.experiment_scores import Probes
+
+_ROWS = 2  # of what a score holds: older ones are made again
 
 
 def run(experiment: Experiment, output: str, master: str | None = None, *, quiet: bool = False) -> dict[str, Any]:
@@ -60,6 +65,7 @@ def run(experiment: Experiment, output: str, master: str | None = None, *, quiet
         counts = corpora.write(data, experiment.subset_field, experiment.corpus, folder / "corpus")
         progress.note = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
     _run_pipelines(experiment, folder, master, quiet)
+    _write_orders(experiment, folder, quiet)
     tokens = _train(experiment, folder, quiet)
     scored = _score_all(experiment, folder, quiet)
     results = {
@@ -69,7 +75,7 @@ def run(experiment: Experiment, output: str, master: str | None = None, *, quiet
         "seconds": round(time.monotonic() - began, 1),
         "corpus": counts,
         "tokens": measures.same_budget(tokens),
-        "schedules": {arm: _schedule(folder, arm) for arm in ARMS},
+        "schedules": {arm: _schedule(folder / arm) for arm in ARMS},
         **experiment_report.aggregate(scored, experiment.corpus.threshold),
     }
     names = experiment_report.write(results, folder)
@@ -117,7 +123,7 @@ def load_recipe(experiment: Experiment, folder: Path, arm: Arm) -> recipe.Recipe
     """
     overrides = [f"vars.data={folder / 'corpus'}"]
     if arm == "deduped":
-        schedule = _schedule(folder, "standard")
+        schedule = _schedule(folder / "standard")
         settings = load_recipe(experiment, folder, "standard").schedule
         overrides += [
             f"schedule.steps={schedule['steps']}",
@@ -165,20 +171,50 @@ def _open_encoder(folder: Path) -> Any:
     return open_encoder(*_tokenizer(folder))
 
 
-def _schedule(folder: Path, arm: Arm) -> dict[str, Any]:
-    schedules = manifest.read(str(folder / arm / "schedule")).counts["schedules"]
+def _schedule(run: Path) -> dict[str, Any]:
+    schedules = manifest.read(RunFolder.at(str(run)).schedule).counts["schedules"]
     if len(schedules) != 1:
-        raise InputError(f"the recipe of the arm {arm} has {len(schedules)} schedules; an experiment takes one")
+        raise InputError(f"the recipe of {run} has {len(schedules)} schedules; an experiment takes one")
     return dict(schedules[0])
 
 
-def trial_overrides(trial: Trial, batch_size: int, available: int, steps: int | None) -> list[str]:
+def run_of(experiment: Experiment, folder: Path, trial: Trial) -> Path:
+    """Name the run that a trial reads: its arm's, or the one with the order of its seed."""
+    return folder / "orders" / trial.order if "order" in experiment.vary else folder / trial.arm
+
+
+def _write_orders(experiment: Experiment, folder: Path, quiet: bool) -> None:
+    """Make a run of each arm and seed: the arm's folders by link, and a schedule that differs in its seed alone."""
+    from redpajama_pipe.stages import build_schedule
+
+    if "order" not in experiment.vary:
+        return
+    recipes = {arm: load_recipe(experiment, folder, arm) for arm in ARMS}
+    todo = {trial.order: trial for trial in trials(experiment)}
+    with Progress("orders", quiet=quiet) as progress:
+        for trial in todo.values():
+            place = run_of(experiment, folder, trial)
+            place.mkdir(parents=True, exist_ok=True)
+            for path in sorted((folder / trial.arm).iterdir()):
+                link = place / path.name
+                if path.is_dir() and path.name != "schedule" and not link.is_symlink():
+                    link.symlink_to(Path("..", "..", trial.arm, path.name), target_is_directory=True)
+            loaded = recipes[trial.arm]
+            seeded = replace(loaded, schedule=replace(loaded.schedule, seed=trial.seed))
+            build_schedule.run(seeded, RunFolder.at(str(place)), quiet=True)
+        progress.note = f"{len(todo)} schedules: {len(ARMS)} arms, seeds {', '.join(map(str, experiment.seeds))}"
+
+
+def trial_overrides(
+    trial: Trial, batch_size: int, available: int, steps: int | None, vary: Sequence[Varied] = ("weights", "order")
+) -> list[str]:
     """Say how a trial's training differs from its model's entry.
 
     Args:
         batch_size: sequences a step of the schedule.
         available: steps of the schedule; an odd last one is left out by all trials.
         steps: fewer; None: all.
+        vary: what the seed decides.
 
     Returns:
         Overrides that give every trial batch_size * steps sequences.
@@ -189,7 +225,7 @@ def trial_overrides(trial: Trial, batch_size: int, available: int, steps: int | 
         f"training.batch_size={factor * batch_size}",
         f"training.steps={whole // factor}",
         f"training.decay_steps={whole // factor}",
-        f"training.seed={trial.seed}",
+        *([f"training.seed={trial.seed}"] if "weights" in vary else []),
         "training.checkpoint_steps=[]",
         "training.checkpoint_every=0",
     ]
@@ -206,16 +242,17 @@ def _train(experiment: Experiment, folder: Path, quiet: bool) -> dict[str, int]:
     todo = trials(experiment)
     with _threads(torch, experiment.threads):
         for number, trial in enumerate(todo, 1):
-            schedule = _schedule(folder, trial.arm)
+            read = run_of(experiment, folder, trial)
+            schedule = _schedule(read)
             batch_size = schedule["samples"] // schedule["steps"]
-            overrides = trial_overrides(trial, batch_size, schedule["steps"], experiment.steps)
+            overrides = trial_overrides(trial, batch_size, schedule["steps"], experiment.steps, experiment.vary)
             settings = models.load(experiment.model, [*experiment.overrides, *overrides])
             place = str(folder / "trainings" / trial.folder)
             seq_len = schedule["tokens"] // schedule["samples"]
             found = checkpoint.latest(place)
             if found is None or found.step < (settings.training.steps or 0):
                 _say(f"-- model {number} of {len(todo)}: {trial.setting}, seed {trial.seed}", quiet)
-                train(Settings(str(folder / trial.arm), place, settings, quiet=quiet))
+                train(Settings(str(read), place, settings, quiet=quiet))
                 found = checkpoint.latest(place)
             assert found is not None
             tokens[trial.folder] = found.step * int(found.manifest.counts["batch_size"]) * seq_len
@@ -229,13 +266,18 @@ def _score_all(experiment: Experiment, folder: Path, quiet: bool) -> list[dict[s
     from redpajama_pipe.training import checkpoint
 
     probes, documents, contaminated = _questions(experiment, folder)
-    found = []
-    with Progress("score", quiet=quiet) as progress, _threads(torch, experiment.threads):
-        for trial in trials(experiment):
+    found: list[dict[str, Any]] = []
+    todo = trials(experiment)
+    with (
+        Progress("score", measure=lambda: (len(found), len(todo)), quiet=quiet, counted="models") as progress,
+        _threads(torch, experiment.threads),
+    ):
+        for trial in todo:
             trained = checkpoint.latest(str(folder / "trainings" / trial.folder))
             assert trained is not None
             asked = recipe.digest(
                 {
+                    "rows": _ROWS,
                     "checkpoint": trained.manifest.hash,
                     "probes": storage_hash(probes.ids),
                     "documents": [storage_hash(ids) for ids in documents],
@@ -281,25 +323,8 @@ def _questions(experiment: Experiment, folder: Path) -> tuple[Probes, list[NDArr
     probes, first, often = np.unique(everything, axis=0, return_index=True, return_counts=True)
     order = np.argsort(first, kind="stable")
     probes, first, often = probes[order], first[order], often[order]
-    chosen = choose_probes(first >= len(trained), often > 1, experiment.probes)
+    chosen = measures.choose_probes(first >= len(trained), often > 1, experiment.probes)
     return Probes(probes[chosen], first[chosen] >= len(trained), experiment.prompt), documents, contaminated
-
-
-def choose_probes(held_out: NDArray[np.bool_], repeated: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
-    """Choose at most so many probes, in order: those that stand in the corpus twice or more, then an even spread.
-
-    Of the places left, held-out probes get a third at most.
-    """
-    chosen = _spread(np.flatnonzero(repeated & ~held_out), most)
-    for kind, share in ((np.flatnonzero(held_out), 3), (np.flatnonzero(~held_out & ~repeated), 1)):
-        chosen = np.concatenate([chosen, _spread(kind, (most - len(chosen)) // share)])
-    return np.sort(chosen)
-
-
-def _spread(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    if len(numbers) <= most:
-        return numbers
-    return numbers[np.linspace(0, len(numbers) - 1, most).astype(np.int64)] if most else numbers[:0]
 
 
 def _score(
@@ -316,13 +341,13 @@ def _score(
     from redpajama_pipe.training import checkpoint
     from redpajama_pipe.training.experiment_scores import beginnings, document_losses, exposures, score
 
-    reader = open_run(folder / trial.arm)
+    reader = open_run(run_of(experiment, folder, trial))  # its own order: cursor() refuses a checkpoint of another
     turns = reader.cursor(trained.manifest.counts["loader"])
     on_gpu = torch.cuda.is_available() and models.load(experiment.model, experiment.overrides).training.device != "cpu"
     model = checkpoint.open_model(trained).to("cuda" if on_gpu else "cpu").eval()
     corpus, _ = beginnings(open_run(folder / "standard"), probes.ids.shape[1])
     copies = [len(same) for same in measures.match(probes.ids, corpus)]
-    times, first = exposures(reader, probes.ids, turns)
+    times, only = exposures(reader, probes.ids, turns)
     shares, losses = score(model, probes)
     nats, counts = document_losses(model, documents, reader.seq_len)
     rows = [
@@ -330,7 +355,8 @@ def _score(
             "held_out": bool(probes.held_out[at]),
             "copies": copies[at],
             "exposure": times[at],
-            "part": measures.part_of(first[at], turns) if first[at] >= 0 else None,
+            "once": only[at] is not None,
+            "part": None if (turn := only[at]) is None else measures.part_of(turn, turns),
             "score": float(shares[at]),
             "memorised": bool(shares[at] == 1.0),
             "loss": float(losses[at]),

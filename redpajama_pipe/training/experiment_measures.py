@@ -82,6 +82,27 @@ def part_of(step: int, steps: int) -> str | None:
     return next((name for name, (low, high) in PARTS.items() if low <= share < high), None)
 
 
+def against_elsewhere(by_seed: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[int, list[float | None]]:
+    """Compare the loss of each text with that of the same text in models that read it elsewhere.
+
+    Args:
+        by_seed: seed → probes, in the same order for every seed: once (read so often, in one sequence), part and loss.
+
+    Returns:
+        seed → for each probe its loss minus the mean loss over the other seeds that read it once too, in another part
+        of training or in none of PARTS; None: it was not read once, in one of PARTS, or there is no such seed.
+    """
+    found: dict[int, list[float | None]] = {}
+    for seed, probes in by_seed.items():
+        found[seed] = []
+        for at, probe in enumerate(probes):
+            others = [rows[at] for other, rows in by_seed.items() if other != seed]
+            losses = [row["loss"] for row in others if row["once"] and row["part"] != probe["part"]]
+            asked = probe["once"] and probe["part"] is not None and losses
+            found[seed].append(probe["loss"] - math.fsum(losses) / len(losses) if asked else None)
+    return found
+
+
 def match(probes: NDArray[Any], beginnings: NDArray[Any]) -> list[list[int]]:
     """Join probes to the documents that begin with them.
 
@@ -98,6 +119,23 @@ def match(probes: NDArray[Any], beginnings: NDArray[Any]) -> list[list[int]]:
     for number, row in enumerate(np.ascontiguousarray(beginnings, np.int64)):
         places[row.tobytes()].append(number)
     return [places.get(row.tobytes(), []) for row in np.ascontiguousarray(probes, np.int64)]
+
+
+def choose_probes(held_out: NDArray[np.bool_], repeated: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+    """Choose at most so many probes, in order: those that stand in the corpus twice or more, then an even spread.
+
+    Of the places left, held-out probes get a third at most.
+    """
+    chosen = _spread(np.flatnonzero(repeated & ~held_out), most)
+    for kind, share in ((np.flatnonzero(held_out), 3), (np.flatnonzero(~held_out & ~repeated), 1)):
+        chosen = np.concatenate([chosen, _spread(kind, (most - len(chosen)) // share)])
+    return np.sort(chosen)
+
+
+def _spread(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    if len(numbers) <= most:
+        return numbers
+    return numbers[np.linspace(0, len(numbers) - 1, most).astype(np.int64)] if most else numbers[:0]
 
 
 def grouped(

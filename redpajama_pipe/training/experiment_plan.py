@@ -13,6 +13,7 @@ from redpajama_pipe.recipe import apply_override, build
 
 Arm = Literal["standard", "deduped"]
 ARMS: tuple[Arm, ...] = ("standard", "deduped")
+Varied = Literal["weights", "order"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Experiment:
         subset_field: of a line.
         standard, deduped: recipes of the two arms.
         model: an entry of conf/models or a file; `overrides` as `pretrain --set`.
-        seeds: of the initial weights, one model for each.
+        seeds: one model for each, of each setting.
+        vary: what a seed decides: `weights`, the initial ones; `order`, the shuffles of the schedule. What is not
+            named has the seed of the model's entry, or of the arm's recipe.
         steps: stop after so many; null: the standard arm's whole schedule.
         doubled: arms that are also trained with twice the batch and half the steps.
         probes: texts whose beginnings are asked for, at most.
@@ -77,6 +80,7 @@ class Experiment:
     model: str = "tiny"
     overrides: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1,)
+    vary: tuple[Varied, ...] = ("weights", "order")
     steps: int | None = None
     doubled: tuple[Arm, ...] = ()
     probes: int = 700
@@ -87,6 +91,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise RecipeError(f"seeds is {list(self.seeds)}; give one or more, each once")
+        if not self.vary or len(set(self.vary)) < len(self.vary):
+            raise RecipeError(f"vary is {list(self.vary)}; give weights, order or both, each once")
         for name in ("probes", "prompt", "continuation", "threads"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}; give 1 or more")
@@ -104,9 +110,9 @@ class Trial:
     """One model that is trained.
 
     Attributes:
-        arm: whose shards and schedule are read.
+        arm: whose shards are read.
         doubled: twice the batch, half the steps.
-        seed: of the initial weights.
+        seed: of what the experiment varies.
     """
 
     arm: Arm
@@ -121,6 +127,11 @@ class Trial:
     @property
     def folder(self) -> str:
         return f"{self.arm}{'_doubled' if self.doubled else ''}_seed{self.seed}"
+
+    @property
+    def order(self) -> str:
+        """The name of its order of documents, which is the doubled trial's too."""
+        return f"{self.arm}_seed{self.seed}"
 
 
 def trials(experiment: Experiment) -> list[Trial]:

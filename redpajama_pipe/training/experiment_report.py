@@ -16,9 +16,8 @@ from redpajama_pipe.training.experiment_measures import PARTS, Mean
 COLOURS = ("#1b6ca8", "#c8553d", "#4f772d", "#7b5ea7")
 _VALUES = ("memorised", "score", "loss")
 _STYLE = "text{font:12px sans-serif;fill:#333}.title{font-weight:bold}line.axis{stroke:#777}line.grid{stroke:#ddd}"
+_DRAWN = {"weights": "the initial weights", "order": "the order of the documents"}
 _CAUTIONS = (
-    "Each ± is the standard error over seeds of the initial weights. All seeds read one corpus in one order, so it "
-    "says nothing of another draw of documents, another shuffle, or another choice of planted texts.",
     "The texts that stand in the corpus most often are planted: their number and their copies were chosen, and "
     "they differ from other texts in their length. Two groups of exposure differ in their texts too.",
     "The model is so small, and is trained so shortly, that no size of Pythia can be compared: whether larger models "
@@ -39,7 +38,8 @@ def aggregate(scored: Sequence[Mapping[str, Any]], threshold: float) -> dict[str
 
     Returns:
         held_out: setting → documents → Mean; dedup_gain: the same of deduped minus standard, seed by seed;
-        by_exposure, by_copies, by_part: setting → group → texts and Mean of memorised, score and loss.
+        by_exposure, by_copies, by_part: setting → group → texts and Mean of memorised, score and loss; elsewhere:
+        setting → part → Mean of the loss against the same texts, read elsewhere by other seeds.
     """
     settings = list(dict.fromkeys(entry["setting"] for entry in scored))
     losses = {name: {"all": dict[int, float](), "decontaminated": dict[int, float]()} for name in settings}
@@ -67,6 +67,7 @@ def aggregate(scored: Sequence[Mapping[str, Any]], threshold: float) -> dict[str
     }
     for name, key in keys.items():
         found[name] = {setting: _groups(scored, setting, key) for setting in settings}
+    found["elsewhere"] = {setting: _elsewhere(scored, setting) for setting in settings}
     return found
 
 
@@ -95,8 +96,8 @@ def by_copies(row: Mapping[str, Any]) -> str | None:
 
 
 def by_part(row: Mapping[str, Any]) -> str | None:
-    """Group a probe that was read once by when that was."""
-    return row["part"] if row["exposure"] == 1 else None
+    """Group a probe that was read once, in one sequence, by when that was."""
+    return row["part"] if row["once"] else None
 
 
 def _groups(
@@ -111,6 +112,16 @@ def _groups(
         name: {"texts": texts, **{value: vars(found[name][0]) for value, found in values.items()}}
         for name, (_, texts) in values["score"].items()
     }
+
+
+def _elsewhere(scored: Sequence[Mapping[str, Any]], setting: str) -> dict[str, Any]:
+    mine = {entry["seed"]: entry["probes"] for entry in scored if entry["setting"] == setting}
+    rows = {
+        seed: [{"part": probe["part"], "by": by} for probe, by in zip(mine[seed], found, strict=True) if by is not None]
+        for seed, found in measures.against_elsewhere(mine).items()
+    }
+    grouped = {seed: measures.grouped(some, lambda row: row["part"], "by") for seed, some in rows.items()}
+    return {part: vars(mean) for part, (mean, _) in measures.over_seeds(grouped).items()}
 
 
 def write(results: Mapping[str, Any], folder: Path) -> list[str]:
@@ -142,7 +153,7 @@ def render(results: Mapping[str, Any]) -> str:
         f"# {results['title']}",
         "",
         f"{device}, torch {machine['torch']}. {results['tokens']:,} tokens for every model, "
-        f"{figures.plural(seeds, 'seed')}; mean ± standard error over seeds.",
+        f"{figures.plural(seeds, 'seed')} of {_drawn(results)}; mean ± standard error over seeds.",
         "",
         f"Corpus: {corpus['training']:,} training documents, {corpus['planted_copies']:,} of them further copies of "
         f"{corpus['planted_texts']:,} planted texts; {corpus['held_out']:,} held out, {corpus['contaminated']:,} of "
@@ -171,7 +182,11 @@ def render(results: Mapping[str, Any]) -> str:
             "decontaminated ones. Below 0: deduplication helps.",
         ]
     length = f"{results['settings']['prompt']} ids given, {results['settings']['continuation']} decoded greedily"
-    recency = "An effect of recency shows as a lower loss later; but the groups are other texts."
+    recency = (
+        "Texts that a sequence's end cut are left out. An effect of recency shows as a lower loss later. The groups "
+        "are other texts; `against elsewhere` is free of that: the loss minus that of the same texts in models of "
+        "other seeds, which read them once in another place."
+    )
     sections = (
         (
             "by_exposure",
@@ -189,12 +204,33 @@ def render(results: Mapping[str, Any]) -> str:
             for setting, groups in results[key].items()
             for group, row in sorted(groups.items(), key=lambda item: _place(item[0]))
         ]
-        header = ("models", first, "texts", "n", "memorised", "ids given back", "loss")
+        header = ["models", first, "texts", "n", "memorised", "ids given back", "loss"]
+        if key == "by_part":
+            header.append("against elsewhere")
+            rows = [(*row, _signed(results["elsewhere"][row[0]].get(row[1]))) for row in rows]
         lines += ["", f"## {title}", "", note, "", *_table(header, rows), "", f"![{title}, the loss]({plot}.svg)"]
-    lines += ["", "## What cannot be concluded", "", *(f"- {caution}" for caution in _CAUTIONS)]
+    lines += ["", "## What cannot be concluded", "", *(f"- {caution}" for caution in _cautions(results))]
     if seeds < 3:
         lines.append(f"- {figures.plural(seeds, 'seed')}: the errors say next to nothing.")
     return "\n".join(lines) + "\n"
+
+
+def _drawn(results: Mapping[str, Any]) -> str:
+    return " and ".join(_DRAWN[each] for each in _DRAWN if each in results["settings"]["vary"])
+
+
+def _signed(value: Mapping[str, Any] | None) -> str:
+    return "–" if value is None else f"{'+' if value['mean'] > 0 else ''}{Mean(**value)}"
+
+
+def _cautions(results: Mapping[str, Any]) -> list[str]:
+    fixed = [_DRAWN[each] for each in _DRAWN if each not in results["settings"]["vary"]]
+    same = ["the corpus", "the draw of held-out documents", "the choice of planted texts", *fixed]
+    spread = (
+        f"Each ± is the standard error over seeds of {_drawn(results)}. {', '.join(same[:-1]).capitalize()} and "
+        f"{same[-1]} are the same for all, so it says nothing of others."
+    )
+    return [spread, *_CAUTIONS]
 
 
 def _place(group: str) -> int:

@@ -54,23 +54,25 @@ def beginnings(reader: SequenceReader, width: int) -> tuple[NDArray[np.int64], N
     return np.array(rows, np.int64).reshape(-1, width), np.array(numbers, np.int64)
 
 
-def exposures(reader: SequenceReader, probes: NDArray[np.int64], turns: int) -> tuple[list[int], list[int]]:
+def exposures(reader: SequenceReader, probes: NDArray[np.int64], turns: int) -> tuple[list[int], list[int | None]]:
     """Count how often the first `turns` sequences of a schedule read each probe whole, over all documents with it.
 
     Returns:
-        Times of each probe, and the first turn that reads any of it; -1: none does.
+        Times of each probe, and the turn that reads it where that happens once, in one sequence; None: it is never
+        read, more often, or cut by a sequence's end.
     """
     width = probes.shape[1]
     ids, numbers = beginnings(reader, width)
     documents = [[int(numbers[at]) for at in found] for found in match(probes, ids)]
     visits = Lookup(reader).visits(sorted({number for each in documents for number in each}))
-    times, first = [], []
+    times: list[int] = []
+    only: list[int | None] = []
     for each in documents:
         pieces = [Piece(number, *reader.place(number), 0, width) for number in each]
         times.append(sum(times_seen([piece], visits, turns) for piece in pieces))
-        read = [v.turn for number in each for v in visits[number] if v.turn < turns and v.start < width]
-        first.append(min(read, default=-1))
-    return times, first
+        read = {visit.turn for number in each for visit in visits[number] if visit.turn < turns and visit.start < width}
+        only.append(read.pop() if times[-1] == 1 and len(read) == 1 else None)
+    return times, only
 
 
 def score(model: Any, probes: Probes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

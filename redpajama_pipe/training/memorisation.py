@@ -11,18 +11,24 @@ because min_length forbids it; here any id can come, since shards may hold that 
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import torch
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from redpajama_pipe import manifest, schema
 from redpajama_pipe.errors import InputError, ManifestError, RecipeError, SetupError
+from redpajama_pipe.progress import Progress, human_seconds
 from redpajama_pipe.report import figures
 from redpajama_pipe.report.table import format_table
 from redpajama_pipe.storage import File
@@ -100,7 +106,7 @@ def measure(
         batch_size: sequences decoded together.
         device: cuda, cpu or auto.
         dtype: of the model's weights; the published evaluation takes float16.
-        told: called with (done, total) sequences.
+        told: called with (done, total) sequences, at first with none done.
 
     Raises:
         InputError: the checkpoint was trained on something else, the window is longer than a sequence, or every one
@@ -133,6 +139,7 @@ def measure(
     model = checkpoint.open_model(found, getattr(torch, dtype)).to(place).eval()
     windows = np.empty((len(turns), width), np.int64)
     scores = np.empty(len(turns), np.float32)
+    told(0, len(turns))
     for first in range(0, len(turns), batch_size):
         some = slice(first, first + batch_size)
         windows[some] = reader.read(turns[some])[:, :width]
@@ -159,6 +166,54 @@ def measure(
         ],
     }
     return Memorisation(pa.table(columns, schema=MEMORISATION), found.step, prompt, continuation)
+
+
+class ScoringProgress(Progress):
+    """The line that moves: sequences scored, how many a second, and about how long the others take."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        super().__init__("score", quiet=quiet, doing="opening the checkpoint")
+        self._done = self._total = 0
+        self._since = 0.0
+
+    def show(self, done: int, total: int) -> None:
+        """Take in how many sequences are scored; as `told` of `measure`."""
+        if not done:
+            self._since = time.monotonic()
+        self._done, self._total = done, total
+
+    def _state(self) -> str:
+        if not self._total:
+            return self._doing
+        text = f"{self._done:,} of {self._total:,} sequences"
+        if not self._done:
+            return text
+        if self._done == self._total:
+            return f"{text}, looking up exposures and copies"
+        pace = (time.monotonic() - self._since) / self._done
+        left = human_seconds(pace * (self._total - self._done))
+        return f"{text}, {figures.compact(1 / max(pace, 1e-9))} a second, about {left} left"
+
+
+def check_output(path: str) -> None:
+    """See that a file can be written, before the work that fills it.
+
+    On a local disk its folder is made. Of an object store it is known only that something here can open it.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    try:
+        filesystem, target = fsspec.core.url_to_fs(path)
+        if isinstance(filesystem, LocalFileSystem):
+            if os.path.isdir(target):
+                raise IsADirectoryError("that is a folder")
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=os.path.dirname(target)):
+                pass
+    except (OSError, ValueError, ImportError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RecipeError(f"--output {path} cannot be written: {why}; name another file") from error
 
 
 def find_checkpoint(folder: str) -> Checkpoint:

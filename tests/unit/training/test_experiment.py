@@ -42,6 +42,9 @@ def test_experiment_and_its_recipes_load() -> None:
     [
         ("seeds=[1, 1]", "seeds is"),
         ("seeds=[]", "seeds is"),
+        ("vary=[]", "vary is"),
+        ("vary=[order, order]", "vary is"),
+        ("vary=[data]", "vary"),
         ("steps=1", "steps is 1"),
         ("prompt=0", "prompt is 0"),
         ("corpus.held_out=1", "corpus.held_out is 1"),
@@ -74,6 +77,25 @@ def test_trials_pair_the_arms_seed_by_seed() -> None:
         "standard_seed1", "deduped_seed1", "standard_seed2", "deduped_seed2",
         "standard_doubled_seed1", "standard_doubled_seed2",
     ]  # fmt: skip
+    # twice the batch of the very same order
+    assert [trial.order for trial in found] == [
+        *(trial.folder for trial in found[:4]),
+        *("standard_seed1", "standard_seed2"),
+    ]
+
+
+def test_a_seed_varies_what_is_asked_for() -> None:
+    both = experiment_plan.load("pythia_mini")
+    assert both.vary == ("weights", "order")
+    trial = Trial("deduped", True, 7)
+    place = Path("out")
+    assert experiment.run_of(both, place, trial) == place / "orders/deduped_seed7"
+    assert "training.seed=7" in experiment.trial_overrides(trial, 4, 10, None, both.vary)
+    weights, order = (experiment_plan.load("pythia_mini", [f"vary=[{name}]"]) for name in ("weights", "order"))
+    assert experiment.run_of(weights, place, trial) == place / "deduped"
+    assert "training.seed=7" in experiment.trial_overrides(trial, 4, 10, None, weights.vary)
+    assert experiment.run_of(order, place, trial) == place / "orders/deduped_seed7"
+    assert not any("seed" in each for each in experiment.trial_overrides(trial, 4, 10, None, order.vary))
 
 
 @given(st.integers(1, 64), st.integers(2, 500), st.one_of(st.none(), st.integers(2, 600)))
@@ -123,6 +145,27 @@ def test_tenths_of_training_count_each_step_once() -> None:
     assert (parts[0], parts[19], parts[20]) == ("first tenth", "first tenth", None)
     assert (parts[89], parts[90], parts[109], parts[110]) == (None, "middle tenth", "middle tenth", None)
     assert (parts[179], parts[180], parts[199]) == (None, "last tenth", "last tenth")
+
+
+def test_a_text_is_compared_with_itself_where_other_seeds_read_it_elsewhere() -> None:
+    first, last = "first tenth", "last tenth"
+    by_seed = {
+        1: [probe(part=first, loss=5.0), probe(part=first, loss=2.0), probe(part=None, loss=9.0)],
+        2: [probe(part=last, loss=3.0), probe(part=first, loss=1.0), probe(part=last, loss=4.0)],
+        3: [probe(part=None, loss=4.0), probe(part=last, loss=7.0, once=False), probe(part=last, loss=6.0)],
+    }
+    found = experiment_measures.against_elsewhere(by_seed)
+    assert found[1] == [5.0 - (3.0 + 4.0) / 2, None, None]  # nobody read the second one once and elsewhere
+    assert found[2] == [
+        3.0 - (5.0 + 4.0) / 2,
+        None,
+        4.0 - 9.0,
+    ]  # seed 3 read the third late too
+    assert found[3] == [None, None, 6.0 - 9.0]
+    scored = [entry("standard", seed, 4.0) | {"probes": rows} for seed, rows in by_seed.items()]
+    elsewhere = report.aggregate(scored, 0.8)["elsewhere"]["standard"]
+    assert elsewhere[first] == {"mean": 1.5, "error": None, "n": 1}
+    assert elsewhere[last]["mean"] == ((-1.5 - 5.0) / 2 - 3.0) / 2  # within a seed first
 
 
 def test_probes_are_joined_to_every_document_that_begins_with_them() -> None:
@@ -205,16 +248,16 @@ def test_corpus_without_lines_or_with_too_few_texts_is_refused(tmp_path: Path) -
 def test_probes_that_repeat_come_first_and_held_out_ones_get_a_third_of_the_rest() -> None:
     held_out = np.array([False] * 50 + [True] * 50)
     repeated = np.array([False] * 40 + [True] * 10 + [False] * 50)
-    chosen = experiment.choose_probes(held_out, repeated, 40)
+    chosen = experiment_measures.choose_probes(held_out, repeated, 40)
     assert len(chosen) == 40 == len(set(chosen.tolist()))
     assert set(range(40, 50)) <= set(chosen.tolist())
     assert held_out[chosen].sum() == 10
-    assert experiment.choose_probes(held_out, repeated, 1000).tolist() == list(range(100))
+    assert experiment_measures.choose_probes(held_out, repeated, 1000).tolist() == list(range(100))
 
 
 def probe(**changes: object) -> dict[str, object]:
     row = {"held_out": False, "copies": 1, "exposure": 1, "part": None, "score": 0.5, "memorised": False, "loss": 2.0}
-    return row | changes
+    return {"once": changes.get("exposure", 1) == 1} | row | changes
 
 
 def entry(setting: str, seed: int, loss: float) -> dict[str, object]:
@@ -222,6 +265,7 @@ def entry(setting: str, seed: int, loss: float) -> dict[str, object]:
         probe(held_out=True, copies=0, exposure=0, score=0.1),
         probe(part="first tenth"),
         probe(part="last tenth", loss=1.0),
+        probe(part="last tenth", loss=9.0, once=False),  # in two sequences
         probe(exposure=0),  # its model never read it, but perhaps a near-duplicate of it
         probe(copies=64, exposure=64 if setting == "standard" else 2, part="first tenth", score=1.0, memorised=True),
     ]
@@ -250,7 +294,7 @@ def test_answers_are_aggregated_over_seeds() -> None:
 def test_results_are_written_as_json_markdown_and_svg(tmp_path: Path) -> None:
     results = {
         "title": "A title <b>",
-        "settings": {"prompt": 32, "continuation": 32},
+        "settings": {"prompt": 32, "continuation": 32, "vary": ["weights"]},
         "machine": {"cores": 2, "gpu": None, "torch": "2"},
         "corpus": {"training": 9, "planted_copies": 1, "planted_texts": 1, "held_out": 2, "contaminated": 1},
         "tokens": 2048,
@@ -265,6 +309,9 @@ def test_results_are_written_as_json_markdown_and_svg(tmp_path: Path) -> None:
     assert "| standard | 1 | 1.750 | 4.000 |" in text
     assert "-0.500 on the decontaminated ones" in text
     assert "| standard | 33-64 | 1 | 1 | 1.000 | 1.000 | 2.000 |" in text
+    assert "| standard | last tenth | 1 | 1 | 0.000 | 0.500 | 1.000 | – |" in text
+    assert "1 seed of the initial weights; mean ± standard error" in text
+    assert "and the order of the documents are the same for all, so it says nothing of others" in text
     assert "What cannot be concluded" in text
     assert "1 seed: the errors say next to nothing." in text
     for name in ("exposure.svg", "copies.svg", "order.svg"):

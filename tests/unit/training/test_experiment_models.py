@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 from made_run import make_run  # noqa: E402
 from training_factory import VOCABULARY, random_documents  # noqa: E402
 
+from redpajama_pipe import recipe  # noqa: E402
+from redpajama_pipe.errors import InputError  # noqa: E402
+from redpajama_pipe.run_folder import RunFolder  # noqa: E402
+from redpajama_pipe.stages import build_schedule  # noqa: E402
 from redpajama_pipe.tokens.loader import open_run  # noqa: E402
-from redpajama_pipe.training import experiment, experiment_corpus, experiment_plan, models  # noqa: E402
+from redpajama_pipe.training import checkpoint, experiment, experiment_corpus, experiment_plan, models  # noqa: E402
 from redpajama_pipe.training.experiment_scores import document_losses, exposures  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -30,16 +36,17 @@ def tiny() -> Any:
 
 
 def test_exposure_counts_every_copy_that_was_read_whole(tmp_path: Path) -> None:
-    several, others = random_documents(2, 20, 1), random_documents(12, 20, 2)
+    several, others = random_documents(2, 20, 1), random_documents(12, 23, 2)
     documents = [several[0]] * 5 + others + [several[1]] * 3
     run = make_run(tmp_path, [documents[:9], documents[9:]], seq_len=10, batch_size=2, epochs=(1.0,))
     reader = open_run(run)
-    probes = np.array([ids[:WIDTH] for ids in (several[0], several[1], others[0], random_documents(1, 20, 3)[0])])
+    probes = np.array([ids[:WIDTH] for ids in (*several, *others, *random_documents(1, 20, 3))])
+    kinds = set()
     for turns in (0, 7, len(reader)):
-        times, first = exposures(reader, probes, turns)
+        times, only = exposures(reader, probes, turns)
         # by hand: every token of the first `turns` sequences, by document
         read: dict[int, set[int]] = {number: set() for number in range(len(documents))}
-        seen: dict[int, int] = {}
+        seen: dict[int, set[int]] = {number: set() for number in range(len(documents))}
         for turn in range(turns):
             left = reader.seq_len
             for piece in reader.pieces(turn):
@@ -47,13 +54,16 @@ def test_exposure_counts_every_copy_that_was_read_whole(tmp_path: Path) -> None:
                 left -= len(some)
                 read[piece.document] |= set(some)
                 if some and some.start < WIDTH:
-                    seen.setdefault(piece.document, turn)
-        for probe, count, turn in zip(probes, times, first, strict=True):
+                    seen[piece.document].add(turn)
+        for probe, count, turn in zip(probes, times, only, strict=True):
             same = [number for number, ids in enumerate(documents) if (ids[:WIDTH] == probe).all()]
             assert count == sum(set(range(WIDTH)) <= read[number] for number in same)
-            assert turn == min((seen[number] for number in same if number in seen), default=-1)
+            reading = set().union(*(seen[number] for number in same))
+            kinds.add((min(count, 2), min(len(reading), 2)))
+            assert turn == (reading.pop() if len(reading) == count == 1 else None)
+    assert {(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)} <= kinds  # never, in part, whole, in two sequences, several copies
     assert times[0] >= 4  # the end of the last document is in no sequence
-    assert times[3] == 0
+    assert times[-1] == 0
 
 
 def test_loss_of_a_document_does_not_depend_on_its_neighbours_or_on_padding() -> None:
@@ -89,35 +99,45 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def pipelines(plan: experiment_plan.Experiment, folder: Path, master: str | None, quiet: bool) -> None:
         lines = (folder / "corpus/train/corpus.jsonl").read_text("utf-8").splitlines()
         texts = [json.loads(line)["text"] for line in lines]
-        for arm, kept, epochs in (("standard", texts, 0.02), ("deduped", list(dict.fromkeys(texts)), 0.02)):
-            documents = [np.frombuffer(text.encode(), np.uint8).astype(np.int64) for text in kept]
+        for arm, kept in zip(experiment_plan.ARMS, (texts, list(dict.fromkeys(texts))), strict=True):
             if not (folder / arm).exists():
-                make_run(folder / arm, [documents], seq_len=32, batch_size=8, epochs=(epochs,))
+                documents = [np.frombuffer(text.encode(), np.uint8).astype(np.int64) for text in kept]
+                make_run(folder / arm, [documents], epochs=())
+                (folder / arm / "schedule/_manifest.json").unlink()
+            build_schedule.run(load_recipe(plan, folder, arm), RunFolder.at(str(folder / arm)), quiet=True)
 
-    original = experiment._schedule
+    original = experiment.load_recipe
 
-    def schedule(folder: Path, arm: experiment_plan.Arm) -> dict[str, Any]:
-        reader = open_run(folder / arm)
-        tokens = len(reader) * reader.seq_len
-        return {**original(folder, arm), "samples": len(reader), "steps": reader.steps, "tokens": tokens}
+    def load_recipe(plan: experiment_plan.Experiment, folder: Path, arm: experiment_plan.Arm) -> recipe.Recipe:
+        """The arm's recipe, with the small schedule of these runs."""
+        loaded = original(plan, folder, arm)
+        if arm == "deduped":  # it takes the standard arm's
+            return loaded
+        return replace(loaded, schedule=replace(loaded.schedule, seq_len=32, batch_size=8, epochs=(0.02,)))
 
     monkeypatch.setattr(experiment, "_open_encoder", lambda folder: Encoder())
+    monkeypatch.setattr(experiment, "_same_tokenizer", lambda folder: [])
+    monkeypatch.setattr(experiment, "load_recipe", load_recipe)
     monkeypatch.setattr(experiment, "_run_pipelines", pipelines)
-    monkeypatch.setattr(experiment, "_schedule", schedule)
     return output
 
 
-def test_two_steps_from_end_to_end_and_again(prepared: Path) -> None:
-    plan = experiment_plan.load(
+def small_plan(output: Path, *overrides: str) -> experiment_plan.Experiment:
+    return experiment_plan.load(
         "pythia_mini",
         [
-            f"data={prepared.parent / 'data'}", "subset_field=''", "steps=2", "seeds=[1, 2]", "probes=12", "threads=1",
+            f"data={output.parent / 'data'}", "subset_field=''", "steps=2", "seeds=[1, 2]", "probes=12", "threads=1",
             "prompt=8", "continuation=8", "corpus.planted_copies=[3]", "corpus.planted_documents=2",
             f"overrides=[architecture.vocab_size={VOCABULARY}, architecture.d_model=32, architecture.d_ff=64, "
-            "training.device=cpu, training.micro_batch=4]",
+            "training.device=cpu, training.micro_batch=4]", *overrides,
         ],
     )  # fmt: skip
+
+
+def test_two_steps_from_end_to_end_and_again(prepared: Path) -> None:
+    plan = small_plan(prepared)
     results = experiment.run(plan, str(prepared), quiet=True)
+    assert results["settings"]["vary"] == ["weights", "order"]
     assert results["tokens"] == 2 * 8 * 32
     assert set(results["held_out"]) == {"standard", "deduped", "standard, batch doubled"}
     assert results["held_out"]["standard"]["all"]["n"] == 2
@@ -152,3 +172,39 @@ def test_contaminated_documents_are_no_probes(prepared: Path, monkeypatch: pytes
     assert 0 < sum(contaminated) < len(documents)
     clean = {tuple(ids[: plan.width]) for ids, dirty in zip(documents, contaminated, strict=True) if not dirty}
     assert {tuple(ids) for ids in probes.ids[probes.held_out]} == clean
+
+
+def test_each_seed_has_its_own_order_and_weights_and_its_answers_are_joined_to_them(prepared: Path) -> None:
+    starts, seen = {}, {}
+    for vary in ("weights", "order", "weights,order"):
+        plan = small_plan(prepared, f"vary=[{vary}]", "doubled=[]")
+        for done in ("trainings", "scores"):
+            shutil.rmtree(prepared / done, ignore_errors=True)
+        experiment.run(plan, str(prepared), quiet=True)
+        for trial in experiment_plan.trials(plan):
+            reader = open_run(experiment.run_of(plan, prepared, trial))
+            found = checkpoint.latest(str(prepared / "trainings" / trial.folder))
+            assert found is not None
+            state = found.manifest.counts["loader"]
+            assert reader.cursor(state) == 16  # refuses another order
+            answers = json.loads((prepared / "scores" / f"{trial.folder}.json").read_text("utf-8"))["probes"]
+            probes, _, _ = experiment._questions(plan, prepared)
+            times, turns = exposures(reader, probes.ids, 16)
+            assert [row["exposure"] for row in answers] == times
+            assert [row["once"] for row in answers] == [turn is not None for turn in turns]
+            key = (vary, trial.folder)
+            seen[key] = reader.schedule_hash
+            starts[key] = found.manifest.recipe["training"]["seed"]
+    names = ("standard_seed1", "standard_seed2")
+    assert [starts["weights", name] for name in names] == [1, 2] == [starts["weights,order", name] for name in names]
+    assert [starts["order", name] for name in names] == [1234, 1234]
+    assert seen["weights", names[0]] == seen["weights", names[1]]
+    for vary in ("order", "weights,order"):
+        assert seen[vary, names[0]] != seen[vary, names[1]]
+    assert seen["order", names[0]] == seen["weights,order", names[0]]
+    other = experiment.run_of(plan, prepared, experiment_plan.Trial("standard", False, 2))
+    with pytest.raises(InputError, match="training would read something else"):
+        open_run(other).cursor(checkpoint.latest(str(prepared / "trainings/standard_seed1")).manifest.counts["loader"])  # type: ignore[union-attr]
+    # the shards lie once
+    assert (other / "tokens").is_symlink()
+    assert (other / "tokens").resolve() == (prepared / "standard/tokens").resolve()

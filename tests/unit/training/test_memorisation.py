@@ -1,6 +1,7 @@
 """Memorisation: planted strings are given back, others are not; skipped where torch is not installed."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 from made_run import doc_id, make_run  # noqa: E402
 from training_factory import VOCABULARY, random_documents, settings  # noqa: E402
 
-from redpajama_pipe import manifest, schema  # noqa: E402
+from redpajama_pipe import cli, manifest, schema  # noqa: E402
 from redpajama_pipe.errors import InputError, ManifestError, RecipeError, SetupError  # noqa: E402
 from redpajama_pipe.storage import File  # noqa: E402
 from redpajama_pipe.tokens.loader import Piece, open_run  # noqa: E402
@@ -182,6 +183,55 @@ def test_what_does_not_belong_together_is_refused(trained: tuple[Path, Path], tm
         memorisation.measure(str(run), str(run / "tokens"))
 
 
+def test_progress_says_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = memorisation.ScoringProgress(quiet=True)
+    assert progress._state() == "opening the checkpoint"
+    now = 100.0
+    monkeypatch.setattr("redpajama_pipe.training.memorisation.time.monotonic", lambda: now)
+    progress.show(0, 4096)
+    assert progress._state() == "0 of 4,096 sequences"
+    now = 104.0
+    progress.show(1024, 4096)
+    assert progress._state() == "1,024 of 4,096 sequences, 256 a second, about 12 s left"
+    progress.show(4096, 4096)
+    assert progress._state() == "4,096 of 4,096 sequences, looking up exposures and copies"
+
+
+def test_what_is_scored_is_told_from_none_to_all(trained: tuple[Path, Path]) -> None:
+    told: list[tuple[int, int]] = []
+    run, output = map(str, trained)
+    memorisation.measure(run, output, sequences=5, batch_size=2, told=lambda *some: told.append(some))
+    assert told == [(0, 5), (2, 5), (4, 5), (5, 5)]
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_scoring(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was scored")
+
+    monkeypatch.setattr(memorisation, "measure", never)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for name, why in (
+        (tmp_path / "folder", "that is a folder"),
+        (tmp_path / "file/x.parquet", "(Not a directory|File exists)"),
+        (tmp_path / "file/y/x.parquet", "Not a directory"),
+        ("nowhere://x.parquet", "Protocol not known: nowhere"),
+    ):
+        assert cli.main(["memorisation", str(trained[0]), "--checkpoint", str(trained[1]), "-o", str(name)]) == 2
+        said = capsys.readouterr().err
+        assert re.fullmatch(
+            rf"redpajama-pipe: --output {re.escape(str(name))} cannot be written: {why}; name.*\n", said
+        )
+    before = (tmp_path / "old.parquet", tmp_path / "new/new.parquet")
+    before[0].write_text("stays")
+    for path in before:
+        memorisation.check_output(str(path))
+    assert before[0].read_text() == "stays"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "new", "old.parquet"]
+
+
 WITHOUT_SPARK = """
 import sys
 
@@ -213,6 +263,7 @@ def test_both_commands_work_without_spark_and_java(trained: tuple[Path, Path], t
     told = done.stdout.splitlines()
     assert (told[0], told[-1]) == ("0", "0"), done.stderr[-2000:]
     assert told[1] == "checkpoint of step 2: 8 sequences, 32 ids given, 32 decoded greedily"
+    assert "score      8 sequences with the checkpoint of step 2  (" in done.stderr
     assert "pretrain   2 steps, 512 tokens, loss" in done.stderr
     assert "begins: 2 steps of 4 × 64 tokens, 1 micro-steps each" in done.stderr
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
