@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from redpajama_pipe.signals.signal import Documents, Family
@@ -201,6 +202,9 @@ def _compute(unspaced: bool) -> Callable[[Documents, Sequence[str]], dict[str, p
 
         chosen = [signal for signal in signals if signal.name in wanted]
         data, offsets, valid = documents.utf8
+        longest = int(np.diff(offsets).max(initial=0))
+        if longest >= 1 << 32:
+            raise ValueError(f"a document has {longest:,} bytes; Gopher's signals are counted up to 4 GiB")
         repetition = any(signal.numerator.startswith(("duplicate_", "top_")) for signal in chosen)
         tallies = gopher_kernels.tally(data, offsets, valid, properties(), repetition, unspaced)
         known = dict.fromkeys(STOP_LIST_SIGNALS, valid & documents.speaks(STOP_LIST_LANGUAGES))

@@ -3,7 +3,7 @@
 A document is copied to where more may be read than its last byte. Each word, line and paragraph gets a 64-bit hash,
 sixteen bytes a step. n-grams are not hashed: an n-gram can only repeat where both (n-1)-grams in it do, so each n looks
 at the positions that are left from the one before, and names an n-gram exactly by the pair of groups its two
-(n-1)-grams fell in. Time is linear in the text; scratch is at most about 70 bytes a word of the largest document and
+(n-1)-grams fell in. Time is linear in the text; scratch is at most about 45 bytes a word of the largest document and
 16 a line, and is released on return.
 
 Everything compiled is in this one file: Numba's cache looks at no other file when it decides whether it is stale.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from redpajama_pipe.text.blocks import BLOCK, first_one, ones, ones_between, places, within
 from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.lean import lean, lean_entry
 from redpajama_pipe.text.span_hash import LOW_BYTES, MULTIPLIER, SEED, hash_span, mix
 from redpajama_pipe.text.unaligned import load_little64
 
@@ -98,13 +99,13 @@ def tally(
     room = longest // 2 + 2
     page = np.empty(longest + PADDING, np.uint8)
     characters = np.empty(longest // BLOCK + 2, np.uint64)
-    begins, ends = np.empty(room, np.int64), np.empty(room, np.int64)
+    begins, ends = np.empty(room, np.uint32), np.empty(room, np.uint32)
     breaks = np.empty((2, longest + 2), np.int64)
-    word_hashes, word_ends = np.empty(room, np.uint64), np.empty(room + 1, np.int64)
+    word_hashes, word_ends = np.empty(room, np.uint64), np.empty(room + 1, np.uint32)
     parts = room if unspaced else 0
-    part_begins, part_ends = np.empty(parts, np.int64), np.empty(parts, np.int64)
+    part_begins, part_ends = np.empty(parts, np.uint32), np.empty(parts, np.uint32)
     segments = np.empty((2, room), np.uint64), np.empty((2, room), np.int64)  # of lines, of paragraphs
-    positions, group = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    positions, group = begins, ends  # which nobody asks for when everything has its hash
     copies = np.empty(room, np.uint32)
     slots = np.empty(_power_of_two(4 * room), np.uint32)
     for document in range(documents):
@@ -141,7 +142,7 @@ def tally(
     return counts
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _power_of_two(least: int) -> int:
     size = 16
     while size < least:
@@ -149,14 +150,14 @@ def _power_of_two(least: int) -> int:
     return size
 
 
-@njit(cache=True, nogil=True)
+@lean_entry
 def _find_words(
     page: NDArray[np.uint8],
     size: int,
     properties: NDArray[np.uint8],
     characters: NDArray[np.uint64],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    begins: NDArray[np.uint32],
+    ends: NDArray[np.uint32],
     breaks: NDArray[np.int64],
     count: NDArray[np.int64],
 ) -> None:
@@ -232,14 +233,14 @@ def _find_words(
     count[_HASH_MARKS], count[_ELLIPSES], count[_LINES] = hash_marks, ellipses, lines + 1
 
 
-@njit(cache=True, nogil=True)
+@lean_entry
 def _part_words(
     page: NDArray[np.uint8],
     properties: NDArray[np.uint8],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    part_begins: NDArray[np.int64],
-    part_ends: NDArray[np.int64],
+    begins: NDArray[np.uint32],
+    ends: NDArray[np.uint32],
+    part_begins: NDArray[np.uint32],
+    part_ends: NDArray[np.uint32],
     count: NDArray[np.int64],
 ) -> None:
     """Part words so that each letter or digit of a script without spaces is a word of its own.
@@ -257,7 +258,8 @@ def _part_words(
     """
     parts = alphabetic = 0
     for word in range(count[_WORDS]):
-        at, end = begins[word], ends[word]
+        at: Any = np.int64(begins[word])
+        end: Any = np.int64(ends[word])
         part_begins[parts] = at
         seen = np.uint8(0)  # the flags of the part's characters
         while at < end:
@@ -277,14 +279,14 @@ def _part_words(
     count[_WORDS], count[_ALPHABETIC_WORDS] = parts, alphabetic
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _hash_words(
     page: NDArray[np.uint8],
     characters: NDArray[np.uint64],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    begins: NDArray[np.uint32],
+    ends: NDArray[np.uint32],
     word_hashes: NDArray[np.uint64],
-    word_ends: NDArray[np.int64],
+    word_ends: NDArray[np.uint32],
     count: NDArray[np.int64],
 ) -> None:
     """Leave the hash of each word and the characters in all words up to each; fill the columns that they make."""
@@ -292,7 +294,8 @@ def _hash_words(
     stop_words = np.uint64(0)
     word_ends[0] = 0
     for word in range(count[_WORDS]):
-        start, end = begins[word], ends[word]
+        start: Any = np.int64(begins[word])
+        end: Any = np.int64(ends[word])
         word_hashes[word], other = hash_span(page, start, end)
         chars += ones_between(characters, start, end) if other else end - start
         word_ends[word + 1] = chars
@@ -302,13 +305,13 @@ def _hash_words(
     count[_WORD_CHARS], count[_STOP_WORDS] = chars, ones(stop_words)
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _hash_lines(
     page: NDArray[np.uint8],
     properties: NDArray[np.uint8],
     characters: NDArray[np.uint64],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    begins: NDArray[np.uint32],
+    ends: NDArray[np.uint32],
     breaks: NDArray[np.int64],
     segments: tuple[NDArray[np.uint64], NDArray[np.int64]],
     count: NDArray[np.int64],
@@ -321,7 +324,8 @@ def _hash_lines(
     for index in range(count[_LINES]):
         newline, words = breaks[0, index], breaks[1, index]
         if words > word:
-            start, end = begins[word], ends[words - 1]
+            start: Any = np.int64(begins[word])
+            end: Any = np.int64(ends[words - 1])
             word = words
             line_hash, other = hash_span(page, start, end)
             chars = ones_between(characters, start, end) if other else end - start
@@ -353,7 +357,7 @@ def _hash_lines(
     count[_PARAGRAPHS], count[_PARAGRAPH_CHARS] = paragraphs, paragraph_chars
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _ends_in_ellipsis(data: NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether a stripped line ends in `...`, `. . .` or `…`."""
     if end - start < 3:
@@ -365,7 +369,7 @@ def _ends_in_ellipsis(data: NDArray[np.uint8], start: int, end: int) -> bool:
     return bool(third == 0xE2 and second == 0x80 and last == 0xA6)
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _group(
     positions: NDArray[np.uint32],
     held: int,
@@ -411,11 +415,11 @@ def _group(
     return kept
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _count_ngrams(
     words: int,
     keys: NDArray[np.uint64],
-    word_ends: NDArray[np.int64],
+    word_ends: NDArray[np.uint32],
     positions: NDArray[np.uint32],
     group: NDArray[np.uint32],
     copies: NDArray[np.uint32],
@@ -442,13 +446,13 @@ def _count_ngrams(
             for index in range(held):
                 position = positions[index]
                 if group[position] == position:
-                    length = word_ends[position + n] - word_ends[position]
+                    length: Any = np.int64(word_ends[position + n]) - word_ends[position]
                     if copies[position] > most or (copies[position] == most and length > longest):
                         most, longest, top = copies[position], length, position
         covered = chars = 0  # words up to here are counted
         for index in range(held):
             position = positions[index]
             if top < 0 or group[position] == top:
-                chars += word_ends[position + n] - word_ends[max(position, covered)]
+                chars += np.int64(word_ends[position + n]) - word_ends[max(position, covered)]
                 covered = position + n
         count[_NGRAMS + n - 2] = chars

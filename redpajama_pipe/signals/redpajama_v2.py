@@ -235,14 +235,18 @@ def _count(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     data, offsets, valid = documents.utf8
     stop_words = redpajama_v2_lists.stop_words(documents, STOP_WORD_FRACTION in wanted)
     bad_words = redpajama_v2_lists.bad_words(documents, BAD_WORD_COUNT in wanted)
-    begins = kernels.count_lines(data, offsets, valid)
+    begins = np.empty(len(valid) + 1, np.int64)
+    longest, longest_window = kernels.survey(data, offsets, valid, kernels.WINDOW, begins)
+    scratch = kernels.make_scratch(longest, longest_window, kernels.CELLS, bad_words.lists)
     listed = int(begins[-1]) if any(name.startswith("rps_lines_") for name in wanted) else 0
-    lines = np.empty((len(kernels.LINES), listed))
+    lines, line_words = np.empty((len(kernels.LINES), listed)), np.empty(listed, np.int64)
+    tallies, entropy = np.zeros((len(valid), len(kernels.TALLIES)), np.int64), np.zeros(len(valid))
     repetition = any("_chars_" in n or n in ("rps_doc_frac_unique_words", "rps_doc_unigram_entropy") for n in wanted)
-    tallies, entropy = kernels.measure(
+    kernels.measure(
         data, offsets, valid, characters(), stop_words.lists, bad_words.lists,
-        repetition or BAD_WORD_COUNT in wanted, begins, lines,
+        repetition, kernels.WINDOW, scratch, begins, lines, line_words, tallies, entropy,
     )  # fmt: skip
+    del scratch
     of = {name: tallies[:, column] for column, name in enumerate(kernels.TALLIES)}
     words, raw_words, word_chars = of["words"], of["raw_words"], of["word_chars"]
     spoken, tokens = words > 0, raw_words > 0
@@ -278,13 +282,18 @@ def _count(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
             values, known = scores[name.removeprefix("rps_doc_")]
             round_8(values)
             columns[name] = pa.array(values, mask=~(known & valid))
-    for row in lines:
-        round_8(row)
-    return columns | _line_columns(wanted, lines, begins, valid)
+    javascript, terminal, uppercase, numerical, bullets = lines
+    round_8(uppercase)
+    round_8(numerical)
+    in_order = javascript, terminal, line_words, uppercase, numerical, bullets
+    return columns | _line_columns(wanted, in_order, begins, valid)
 
 
 def _line_columns(
-    wanted: Sequence[str], lines: Values, begins: NDArray[np.int64], valid: NDArray[np.bool_]
+    wanted: Sequence[str],
+    lines: Sequence[Values | NDArray[np.int64]],
+    begins: NDArray[np.int64],
+    valid: NDArray[np.bool_],
 ) -> dict[str, pa.Array]:
     kinds = [signal.name for signal in SIGNALS if signal.name.startswith("rps_lines_")]
     columns: dict[str, pa.Array] = {}
@@ -292,9 +301,9 @@ def _line_columns(
     for name, values in zip(kinds, lines, strict=True):
         if name not in wanted:
             continue
-        listed, starts = pa.array(values.astype(np.int64) if name == "rps_lines_num_words" else values), begins
-        if name == "rps_lines_start_with_bulletpoint":
-            empty = np.flatnonzero(valid & (np.diff(begins) == 0))
+        listed, starts = pa.array(values), begins
+        empty = np.flatnonzero(valid & (np.diff(begins) == 0))
+        if name == "rps_lines_start_with_bulletpoint" and len(empty):
             listed = pa.array(np.insert(values, begins[empty], 0.0), mask=_at(len(values), begins[empty]))
             starts = begins + np.searchsorted(empty, np.arange(len(begins)))
         offsets = pa.array(starts.astype(np.int32), mask=np.append(~valid, False)) if nulls.true_count else starts

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from redpajama_pipe.errors import SetupError
 from redpajama_pipe.signals import resources
-from redpajama_pipe.signals.redpajama_v2_kernels import Lists, fill_slots, hash_tokens, hash_words
+from redpajama_pipe.signals.redpajama_v2_kernels import PADDING, Lists, fill_slots, hash_words
 from redpajama_pipe.signals.signal import Documents
-from redpajama_pipe.text.buffers import utf8
 
 # Only of these did the published code read a list of bad words; in any other language it counted none.
 BAD_WORD_LANGUAGES = ("en", "fr", "it", "es", "de")
@@ -141,10 +140,7 @@ def _none(documents: Documents) -> Listed:
 
 @lru_cache(maxsize=16)
 def _stop_lists(words_of: tuple[frozenset[str], ...]) -> Lists:
-    tables: list[NDArray[np.uint64]] = []
-    for words in words_of:
-        data, offsets, _ = utf8(pa.array(sorted(words), pa.string()))
-        tables.append(_table(hash_tokens(data, offsets))[0])
+    tables = [_table(_hashes(sorted(words)) | np.uint64(1))[0] for words in words_of]
     longest = np.zeros((len(words_of), 2), np.int64)
     for index, words in enumerate(words_of):
         for word in filter(None, words):
@@ -197,12 +193,15 @@ def _table(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int
     size = 1 << max(4, (2 * len(keys)).bit_length())
     while True:
         table = np.zeros(size + 3, np.uint64)
-        slots = fill_slots(table, keys)
-        if len(slots) == len(keys):
+        slots = np.empty(len(keys), np.int64)
+        if fill_slots(table, keys, slots):
             return table, slots
         size *= 2
 
 
 def _hashes(words: list[str]) -> NDArray[np.uint64]:
-    codes = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
-    return hash_words(codes, np.cumsum([0, *map(len, words)], dtype=np.int64))
+    encoded = [word.encode("utf-8", "surrogatepass") for word in words]
+    keys = np.empty(len(words), np.uint64)
+    text = np.frombuffer(bytearray(b"".join([*encoded, bytes(PADDING)])), np.uint8)
+    hash_words(text, np.cumsum([0, *map(len, encoded)], dtype=np.int64), keys)
+    return keys

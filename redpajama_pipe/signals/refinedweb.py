@@ -57,7 +57,9 @@ def compute(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     from redpajama_pipe.text.classes import classes
 
     data, offsets, valid = documents.utf8
-    counts, spans, first = refinedweb_kernels.correct(data, offsets, valid, classes())
+    counts = np.zeros((len(valid), len(refinedweb_kernels.COUNTS)), np.int64)
+    first = np.zeros(len(valid) + 1, np.int64)
+    spans = refinedweb_kernels.correct(data, offsets, valid, classes(), counts, first)
     words, kept = counts[:, 0], counts[:, 1]
     some = valid & (words > 0)
     fraction = np.divide(words - kept, words, out=np.zeros(len(words)), where=some)

@@ -1,9 +1,8 @@
 """Correct pages line by line as RefinedWeb does: spans of the lines and phrases that go, and the words they hold.
 
-The corrections run one after another, each on what the last one left and stripped, so a line keeps its current ends
-in two arrays. Time is linear in the text; scratch is 33 bytes a line of the largest document.
-
-Everything compiled is in this one file: Numba's cache looks at no other file when it decides whether it is stale.
+The corrections run one after another, each on what the last one left and stripped; but stripping touches only the first
+and the last line that are left. So these are followed first, correction by correction, from both ends of the page, and
+then one pass over the lines says of each what happens to it. Time is linear in the text; nothing is kept but spans.
 """
 
 from __future__ import annotations
@@ -14,19 +13,27 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.cut_spans import add, insert, trim, with_room
 from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.lean import inner
 
 # The columns of the counts that `correct` returns, in order.
 COUNTS = ("words", "kept_words", "stop_words")
 # Why a span goes, in the order of the numbers that `correct` returns.
 REASONS = ("newlines", "uppercase", "numeric", "counter", "one_word", "phrase", "white_space")
-_NEWLINES, _UPPERCASE, _NUMERIC, _COUNTER, _ONE_WORD, _PHRASE, _WHITE_SPACE = range(7)
+# Not plain numbers, each of which would have a kernel compiled of its own.
+_KEEP = np.int64(-1)
+_NEWLINES, _UPPERCASE, _NUMERIC, _COUNTER, _ONE_WORD, _PHRASE, _WHITE_SPACE = (np.int64(number) for number in range(7))
+# The corrections that drop lines are those from the one to the other.
+_FIRST: Any = _UPPERCASE
+_LAST: Any = _ONE_WORD
 
 MAX_PHRASE_WORDS = 10
 
 # The flags of text.classes; a test compares them.
 SPACE, DIGIT, UPPER, ALPHANUMERIC = 1, 8, 16, 64
 
+_LOWERED = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _COUNTED = b"likes shares comments retweets reposts quotes bookmarks upvotes downvotes downloads views followers "
 _COUNTED_BYTES = np.frombuffer(_COUNTED, np.uint8)
 _CART = np.frombuffer(b"items in cart", np.uint8)
@@ -36,8 +43,13 @@ _SIGN = np.frombuffer(b"sign-in", np.uint8)
 
 @njit(cache=True, nogil=True)
 def correct(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], valid: NDArray[np.bool_], classes: NDArray[np.uint8]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    classes: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+    first_span: NDArray[np.int64],
+) -> NDArray[np.int64]:
     """Correct every document.
 
     Args:
@@ -45,87 +57,171 @@ def correct(
         offsets: (documents + 1,) where each begins.
         valid: (documents,) False: leave zeros and no spans.
         classes: the flags of every code point, text.classes.classes().
+        counts: (documents, COUNTS) zeros, to be filled.
+        first_span: (documents + 1,) zeros; where the spans of each document begin.
 
     Returns:
-        (documents, COUNTS), (spans, 3) first byte from the document's start, end and reason, and (documents + 1,) where
-        the spans of each document begin.
+        (spans, 3) first byte from the document's start, end and reason.
     """
-    documents = len(valid)
-    counts = np.zeros((documents, len(COUNTS)), np.int64)
-    first_span = np.zeros(documents + 1, np.int64)
     spans = np.empty((1024, 3), np.int64)
     held: Any = np.int64(0)  # not 0, whose own type would have kernels compiled twice
-    starts, ends, dead = np.empty(64, np.int64), np.empty(64, np.int64), np.empty(64, np.int8)
-    for document in range(documents):
+    edges = np.empty((_LAST + 1, 6), np.int64)
+    for document in range(len(valid)):
         if valid[document]:
-            start, end = offsets[document], offsets[document + 1]
-            lines = 1
-            for at in range(np.uint64(start), np.uint64(end)):
-                lines += data[at] == 0x0A
-            if lines > len(starts):
-                starts, ends, dead = np.empty(lines, np.int64), np.empty(lines, np.int64), np.empty(lines, np.int8)
-            spans, held = _correct_page(data, start, end, classes, starts, ends, dead, lines, spans, held)
-            _count_words(data, start, end, classes, spans, first_span[document], held, counts[document])
+            start, end, first = offsets[document], offsets[document + 1], first_span[document]
+            _follow(data, start, end, classes, edges)
+            spans, held = _correct_page(data, start, end, classes, edges, spans, held)
+            spans, held = trim(data, start, end, classes, spans, first, held, _WHITE_SPACE, _KEEP)
+            _count_words(data, start, end, classes, spans, first, held, counts[document])
         first_span[document + 1] = held
-    return counts, spans[:held], first_span
+    return spans[:held]
 
 
-@njit(cache=True, nogil=True)
+@inner
+def _follow(
+    data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], edges: NDArray[np.int64]
+) -> None:
+    """Follow the first and the last line that are left, from correction to correction.
+
+    Leaves in edges[correction], after it and the stripping that follows: where the first line that is left begins, and
+    its text; where the last one begins, and its text ends; which lines that had been stripped it dropped, -1 for none,
+    the first and the last one. Where no line is left, the first one begins after the text.
+    """
+    low: Any = np.int64(start)
+    low_text: Any = low
+    high: Any = _line_start(data, start, end)
+    high_text: Any = np.int64(end)
+    for step in range(_FIRST, _LAST + 1):
+        low_dropped = high_dropped = np.int64(-1)
+        plain = step == _FIRST  # whether the line was not stripped yet, and what earlier corrections say is not known
+        while low <= high:
+            low_end = high_text if low == high else _line_end(data, low, end)
+            plain &= low < high
+            dropped = _why(data, low_text, low_end, classes, _FIRST if plain else step, step) >= 0
+            if dropped and low == high:
+                high_dropped = high
+            elif dropped and not plain:
+                low_dropped = low
+            if not dropped:
+                while low_text < low_end:
+                    code, width = decode(data, low_text, low_end)
+                    if not classes[code] & SPACE:
+                        break
+                    low_text += width
+                if low_text < low_end:
+                    break
+            plain = True
+            low = low_text = low_end + 1 if low < high else np.int64(end + 1)
+        plain = step == _FIRST
+        while low < high:
+            dropped = _why(data, high, high_text, classes, _FIRST if plain else step, step) >= 0
+            if dropped and not plain:
+                high_dropped = high
+            if not dropped:
+                high_text = _stripped(data, high, high_text, classes)
+                if high < high_text:
+                    break
+            plain = True
+            high_text = high - 1
+            high = _line_start(data, start, high_text)
+        if low == high:
+            high_text = _stripped(data, low_text, high_text, classes)
+        edges[step, 0], edges[step, 1], edges[step, 2], edges[step, 3] = low, low_text, high, high_text
+        edges[step, 4], edges[step, 5] = low_dropped, high_dropped
+
+
+@inner
+def _line_start(data: NDArray[np.uint8], start: int, at: int) -> Any:
+    """Return where the line that ends at `at` begins."""
+    place: Any = np.int64(at)
+    while place > start and data[place - 1] != 0x0A:
+        place -= 1
+    return place
+
+
+@inner
+def _line_end(data: NDArray[np.uint8], at: int, end: int) -> Any:
+    """Return where the line that begins at `at` ends."""
+    place: Any = np.int64(at)
+    while place < end and data[place] != 0x0A:
+        place += 1
+    return place
+
+
+@inner
+def _stripped(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8]) -> Any:
+    """Return where the text of data[start:end] ends, without the white space after it."""
+    place: Any = np.int64(end)
+    while place > start:
+        before = place - 1
+        while before > start and data[before] & 0xC0 == 0x80:
+            before -= 1
+        if not classes[decode(data, before, end)[0]] & SPACE:
+            break
+        place = before
+    return place
+
+
+@inner
 def _correct_page(
     data: NDArray[np.uint8],
     start: int,
     end: int,
     classes: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    dead: NDArray[np.int8],
-    lines: int,
+    edges: NDArray[np.int64],
     spans: NDArray[np.int64],
     held: int,
 ) -> tuple[NDArray[np.int64], int]:
     """Correct one page: the spans, which may have grown."""
     first = held
-    index, at, run = 0, start, 0
-    for place in range(start, end + 1):
-        if place == end or data[place] == 0x0A:
-            starts[index], ends[index], dead[index] = at, place, -1
-            # At most two newlines in a row: an empty line after an empty one, which is after a line, goes.
-            run = run + 1 if at == place else 0
-            if run > 1 and place < end:
-                dead[index] = _NEWLINES
-            index, at = index + 1, place + 1
-    low, high = 0, lines  # the lines that stripping leaves
-    for step in range(4):
-        for index in range(low, high):
-            if dead[index] < 0 and ends[index] > starts[index]:
-                dead[index] = _why(data, starts[index], ends[index], classes, step)
-        if step < 3:
-            low, high = _strip(data, classes, starts, ends, dead, low, high)
-    low, high = _strip(data, classes, starts, ends, dead, low, high)
-
-    line_at = start
-    for index in range(lines):
-        line_end = line_at
-        while line_end < end and data[line_end] != 0x0A:
-            line_end += 1
+    low, high = edges[_LAST, 0], edges[_LAST, 2]
+    run = 0
+    line_at: Any = np.int64(start)
+    while line_at <= end:
+        line_end = _line_end(data, line_at, end)
         after = min(line_end + 1, end)
-        if dead[index] >= 0:
-            spans, held = _add(spans, held, first, line_at - start, after - start, dead[index])
-        elif index < low or index >= high:
-            spans, held = _add(spans, held, first, line_at - start, after - start, _WHITE_SPACE)
+        text_at = edges[_LAST, 1] if line_at == low else line_at
+        text_end = edges[_LAST, 3] if line_at == high else line_end
+        # At most two newlines in a row: an empty line after an empty one, which is after a line, goes.
+        run = run + 1 if line_at == line_end else 0
+        reason = _KEEP
+        if run > 1 and line_end < end:
+            reason = _NEWLINES
+        elif line_at < low or line_at > high:
+            reason = _why_passed(data, line_at, line_end, classes, edges)
+        elif line_at != low and line_at != high and line_at < line_end:
+            reason = _why(data, line_at, line_end, classes, _FIRST, _LAST)
+        spans = with_room(spans, held)
+        if reason >= 0:
+            held = add(spans, held, first, line_at - start, after - start, reason)
         else:
-            spans, held = _add(spans, held, first, line_at - start, starts[index] - start, _WHITE_SPACE)
+            held = add(spans, held, first, line_at - start, text_at - start, _WHITE_SPACE)
             before = held
-            spans, held, gone = _phrases(data, start, starts[index], ends[index], classes, spans, held)
+            spans, held, gone = _phrases(data, start, text_at, text_end, classes, spans, held)
+            spans = with_room(spans, held)
             if gone:  # nothing is left of the line
-                spans, held = _add(spans, before, first, starts[index] - start, after - start, _PHRASE)
+                held = add(spans, before, first, text_at - start, after - start, _PHRASE)
             else:
-                spans, held = _add(spans, held, first, ends[index] - start, line_end - start, _WHITE_SPACE)
-        line_at = after
-    return _trim(data, start, end, classes, spans, first, held)
+                held = add(spans, held, first, text_end - start, line_end - start, _WHITE_SPACE)
+        line_at = line_end + 1
+    return spans, held
 
 
-@njit(cache=True, nogil=True)
+@inner
+def _why_passed(
+    data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], edges: NDArray[np.int64]
+) -> np.int64:
+    """Say why a line before the first or after the last one that is left goes: it was dropped, or it is blank."""
+    for step in range(_FIRST, _LAST + 1):
+        if start == edges[step, 4] or start == edges[step, 5]:
+            return np.int64(step)
+        if start < edges[step, 0] or start > edges[step, 2]:
+            reason = _why(data, start, end, classes, _FIRST, step)
+            return reason if reason >= 0 else _WHITE_SPACE
+    return _WHITE_SPACE
+
+
+@inner
 def _count_words(
     data: NDArray[np.uint8],
     start: int,
@@ -176,17 +272,17 @@ def _count_words(
         count[2] += _is_stop_word(data, word_at, end)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _parts_words(byte: int) -> bool:
     return bool(byte <= 0x20 and (byte == 0x20 or 9 <= byte <= 13 or byte == 0))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _is_stop_word(data: NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether this word of at most four bytes is, in lower case, one of: the be to of and that have with."""
     packed = 1  # before the first byte, so that a NUL there counts
     for at in range(start, end):
-        packed = packed << 8 | _lowered(data[at])
+        packed = packed << 8 | _LOWERED[data[at]]
     return bool(
         packed == 0x1_746865
         or packed == 0x1_6265
@@ -199,110 +295,55 @@ def _is_stop_word(data: NDArray[np.uint8], start: int, end: int) -> bool:
     )
 
 
-@njit(cache=True, nogil=True)
-def _add(
-    spans: NDArray[np.int64], held: int, first: int, start: int, end: int, reason: int
-) -> tuple[NDArray[np.int64], int]:
-    """Append a span, if it is not empty, to the page's spans from `first` on; two that touch for one reason are one."""
-    if start >= end:
-        return spans, held
-    if held > first and spans[held - 1, 1] == start and spans[held - 1, 2] == reason:
-        spans[held - 1, 1] = end
-        return spans, held
-    if held == len(spans):
-        spans = _grown(spans)
-    spans[held, 0], spans[held, 1], spans[held, 2] = start, end, reason
-    return spans, held + 1
-
-
-@njit(cache=True, nogil=True)
-def _grown(spans: NDArray[np.int64]) -> NDArray[np.int64]:
-    grown = np.empty((2 * len(spans), 3), np.int64)
-    for index in range(len(spans)):  # an assignment to a slice takes seconds to compile
-        for column in range(3):
-            grown[index, column] = spans[index, column]
-    return grown
-
-
-@njit(cache=True, nogil=True)
-def _strip(
-    data: NDArray[np.uint8],
-    classes: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    dead: NDArray[np.int8],
-    low: int,
-    high: int,
-) -> tuple[int, int]:
-    """Strip the page: move the ends of its first and last line; return the lines that are left."""
-    while low < high:
-        if dead[low] < 0:
-            while starts[low] < ends[low]:
-                code, width = decode(data, starts[low], ends[low])
-                if not classes[code] & SPACE:
-                    break
-                starts[low] += width
-            if starts[low] < ends[low]:
-                break
-        low += 1
-    while high > low:
-        last = high - 1
-        if dead[last] < 0:
-            while ends[last] > starts[last]:
-                before = ends[last] - 1
-                while before > starts[last] and data[before] & 0xC0 == 0x80:
-                    before -= 1
-                code, _ = decode(data, before, ends[last])
-                if not classes[code] & SPACE:
-                    break
-                ends[last] = before
-            if ends[last] > starts[last]:
-                break
-        high -= 1
-    return low, high
-
-
-@njit(cache=True, nogil=True)
-def _why(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], step: int) -> int:
-    """Say why this correction drops a line that is not empty, or -1."""
-    if step == 2:
-        return _COUNTER if _is_counter(data, start, end, classes) else -1
-    chars = upper = digits = words = 0
-    inside = False
-    at = start
-    while at < end:
-        while step == 0 and at < end and data[at] < 0x80:
-            upper += 0x41 <= data[at] <= 0x5A
+@inner
+def _why(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], step: Any, last: Any) -> np.int64:
+    """Return the first correction from `step` to `last` that drops a line, or -1; an empty one is dropped by none."""
+    if start == end:
+        return _KEEP
+    at: Any = np.int64(start)
+    chars = upper = words = 0
+    if step == _UPPERCASE:
+        while at < end:
+            while at < end and data[at] < 0x80:
+                upper += 0x41 <= data[at] <= 0x5A
+                chars += 1
+                at += 1
+            if at < end:
+                code, width = decode(data, at, end)
+                upper += (classes[code] & UPPER) != 0
+                chars += 1
+                at += width
+        if 2 * upper > chars:
+            return _UPPERCASE
+    if step <= _NUMERIC <= last:
+        digits = chars = 0
+        at = np.int64(start)
+        while at < end:
+            code, width = decode(data, at, end)
             chars += 1
-            at += 1
-        if at == end:
-            break
-        code, width = decode(data, at, end)
-        kind = classes[code]
-        chars += 1
-        upper += (kind & UPPER) != 0
-        digits += (kind & DIGIT) != 0
-        space = (kind & SPACE) != 0
-        words += not space and not inside
-        inside = not space
-        at += width
-        if step == 3 and words > 1:
-            return -1
-        if step == 1 and not kind & DIGIT and chars < 1_000_000:
-            return -1
-    if step == 0:
-        return _UPPERCASE if 2 * upper > chars else -1
-    if step == 1:
-        return _NUMERIC if digits > 0.999999 * chars else -1
-    return _ONE_WORD
+            digits += (classes[code] & DIGIT) != 0
+            at += width
+            if digits < chars < 1_000_000:
+                break
+        if digits > 0.999999 * chars:
+            return _NUMERIC
+    if step <= _COUNTER <= last and _is_counter(data, start, end, classes):
+        return _COUNTER
+    if last == _ONE_WORD:
+        inside = False
+        at = np.int64(start)
+        while at < end and words < 2:
+            code, width = decode(data, at, end)
+            space = (classes[code] & SPACE) != 0
+            words += not space and not inside
+            inside = not space
+            at += width
+        if words < 2:
+            return _ONE_WORD
+    return _KEEP
 
 
-@njit(cache=True, nogil=True)
-def _lowered(byte: int) -> int:
-    return byte | 0x20 if 0x41 <= byte <= 0x5A else byte
-
-
-@njit(cache=True, nogil=True)
+@inner
 def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8]) -> bool:
     r"""Whether a line is, in lower case, \W*, a number, k m b or nothing, white space, a counted noun and \W*."""
     at = start
@@ -319,7 +360,7 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
         at += width
     if at == digits:
         return False
-    if at < end and (_lowered(data[at]) == 0x6B or _lowered(data[at]) == 0x6D or _lowered(data[at]) == 0x62):
+    if at < end and (_LOWERED[data[at]] == 0x6B or _LOWERED[data[at]] == 0x6D or _LOWERED[data[at]] == 0x62):
         at += 1
     gap = at
     while at < end:
@@ -331,34 +372,34 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
         return False
     noun = 0
     while noun < len(_COUNTED_BYTES):
-        place, size = at, 0
-        same = True
-        while _COUNTED_BYTES[noun + size] != 0x20:
-            same = same and place < end and _lowered(data[place]) == _COUNTED_BYTES[noun + size]
+        place = at
+        while place < end and _COUNTED_BYTES[noun] != 0x20 and _LOWERED[data[place]] == _COUNTED_BYTES[noun]:
             place += 1
-            size += 1
-        if same:
+            noun += 1
+        if _COUNTED_BYTES[noun] == 0x20:
             while place < end:
                 code, width = decode(data, place, end)
                 if code == 0x5F or classes[code] & ALPHANUMERIC:
                     return False
                 place += width
             return True
-        noun += size + 1
+        while _COUNTED_BYTES[noun] != 0x20:
+            noun += 1
+        noun += 1
     return False
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _matches(data: NDArray[np.uint8], at: int, end: int, phrase: NDArray[np.uint8]) -> bool:
     if at + len(phrase) > end:
         return False
-    same = True
-    for place in range(len(phrase)):
-        same = same and _lowered(data[at + place]) == phrase[place]
-    return same
+    place = 0
+    while place < len(phrase) and _LOWERED[data[at + place]] == phrase[place]:
+        place += 1
+    return place == len(phrase)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _space_before(data: NDArray[np.uint8], at: int, start: int, classes: NDArray[np.uint8]) -> int:
     """Return where one character of white space before `at` begins, or `at`."""
     if at <= start:
@@ -369,7 +410,7 @@ def _space_before(data: NDArray[np.uint8], at: int, start: int, classes: NDArray
     return before if classes[decode(data, before, at)[0]] & SPACE else at
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _phrases(
     data: NDArray[np.uint8],
     origin: int,
@@ -393,54 +434,48 @@ def _phrases(
         at += width
         if words > MAX_PHRASE_WORDS:
             return spans, held, False
-    head = start
-    tail = end
     before = held
     at = start
-    while at < tail:
-        if _lowered(data[at]) == 0x69 and _matches(data, at, tail, _CART):
-            from_at = max(_space_before(data, at, head, classes), start)
-            if held > before:
-                from_at = max(from_at, origin + spans[held - 1, 1])
-            spans, held = _add(spans, held, before, from_at - origin, at + len(_CART) - origin, _PHRASE)
+    while at < end:
+        if _LOWERED[data[at]] == 0x69 and _matches(data, at, end, _CART):
+            from_at = _space_before(data, at, start, classes)
+            if held > before and from_at < origin + spans[held - 1, 1]:
+                from_at = at
+            spans = with_room(spans, held)
+            held = add(spans, held, before, from_at - origin, at + len(_CART) - origin, _PHRASE)
             at += len(_CART)
         else:
             at += 1
-    cut_end = tail
-    if held > before and origin + spans[held - 1, 1] == cut_end:
+    spans = with_room(spans, held)
+    cut_end = end
+    if held > before and origin + spans[held - 1, 1] == end:
         cut_end = origin + spans[held - 1, 0]  # the line's end is cut already
-    three = cut_end
-    for _ in range(3):
-        if three > head:
-            three -= 1
-            while three > head and data[three] & 0xC0 == 0x80:
-                three -= 1
+    three, chars = cut_end, 0
+    while three > start and chars < 3:
+        three -= 1
+        chars += data[three] & 0xC0 != 0x80
     at = three - len(_MORE)
-    if at >= head and _matches(data, at, cut_end, _MORE) and _chars(data, three, cut_end) == 3:
+    if chars == 3 and at >= start and _matches(data, at, cut_end, _MORE):
         touched = held > before and origin + spans[held - 1, 1] > at and origin + spans[held - 1, 1] < cut_end
         if not touched:
-            from_at = _space_before(data, at, head, classes)
-            if cut_end < tail:
+            from_at = _space_before(data, at, start, classes)
+            if cut_end < end:
                 held -= 1
-            spans, held = _add(spans, held, before, from_at - origin, tail - origin, _PHRASE)
+            held = add(spans, held, before, from_at - origin, end - origin, _PHRASE)
             cut_end = from_at
-    begin = head
-    if held > before and origin + spans[before, 0] == head:
+    begin = start
+    if held > before and origin + spans[before, 0] == start:
         begin = origin + spans[before, 1]
     if _matches(data, begin, cut_end, _SIGN):
         at = begin + len(_SIGN)
-        if at < cut_end and classes[decode(data, at, cut_end)[0]] & SPACE:
-            at += decode(data, at, cut_end)[1]
-        if begin > head:
+        if at < cut_end:
+            code, width = decode(data, at, cut_end)
+            if classes[code] & SPACE:
+                at += width
+        if begin > start:
             spans[before, 1] = at - origin
         else:
-            if held == len(spans):
-                spans = _grown(spans)
-            for moved in range(held, before, -1):
-                for column in range(3):
-                    spans[moved, column] = spans[moved - 1, column]
-            spans[before, 0], spans[before, 1], spans[before, 2] = begin - origin, at - origin, _PHRASE
-            held += 1
+            held = insert(spans, held, before, begin - origin, at - origin, _PHRASE)
     if held == before:
         return spans, held, False
     at, index = start, before
@@ -454,74 +489,3 @@ def _phrases(
             return spans, held, False
         at += width
     return spans, held, True
-
-
-@njit(cache=True, nogil=True)
-def _chars(data: NDArray[np.uint8], start: int, end: int) -> int:
-    chars = 0
-    for at in range(start, end):
-        chars += data[at] & 0xC0 != 0x80
-    return chars
-
-
-@njit(cache=True, nogil=True)
-def _trim(
-    data: NDArray[np.uint8],
-    start: int,
-    end: int,
-    classes: NDArray[np.uint8],
-    spans: NDArray[np.int64],
-    first: int,
-    held: int,
-) -> tuple[NDArray[np.int64], int]:
-    """Strip the corrected page: cut the white space that is left at its ends. Spans stay in order."""
-    size = end - start
-    at: Any = np.int64(0)
-    index: Any = first
-    # Front: over spans and white space to the first character that stays
-    while at < size:
-        if index < held and spans[index, 0] <= at:
-            at = max(at, spans[index, 1])
-            index += 1
-            continue
-        code, width = decode(data, start + at, end)
-        if not classes[code] & SPACE:
-            break
-        spans, held = _insert(spans, held, first, index, at, at + width)
-        at += width
-    at, index = size, held - 1  # back: the same
-    while at > 0:
-        if index >= first and spans[index, 1] >= at:
-            at = min(at, spans[index, 0])
-            index -= 1
-            continue
-        before = at - 1
-        while before > 0 and data[start + before] & 0xC0 == 0x80:
-            before -= 1
-        code, _ = decode(data, start + before, end)
-        if not classes[code] & SPACE:
-            break
-        spans, held = _insert(spans, held, first, index + 1, before, at)
-        if index + 1 < held and spans[index + 1, 0] <= before:
-            index += 1
-    return spans, held
-
-
-@njit(cache=True, nogil=True)
-def _insert(
-    spans: NDArray[np.int64], held: int, first: int, index: int, start: int, end: int
-) -> tuple[NDArray[np.int64], int]:
-    """Put cut white space in at its place, or widen the span of white space that it touches."""
-    if index > first and spans[index - 1, 1] == start and spans[index - 1, 2] == _WHITE_SPACE:
-        spans[index - 1, 1] = end
-        return spans, held
-    if index < held and spans[index, 0] == end and spans[index, 2] == _WHITE_SPACE:
-        spans[index, 0] = start
-        return spans, held
-    if held == len(spans):
-        spans = _grown(spans)
-    for moved in range(held, index, -1):
-        for column in range(3):
-            spans[moved, column] = spans[moved - 1, column]
-    spans[index, 0], spans[index, 1], spans[index, 2] = start, end, _WHITE_SPACE
-    return spans, held + 1

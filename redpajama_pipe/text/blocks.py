@@ -55,7 +55,7 @@ def first_one(typing: Any, bits: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def places(bits: np.uint64, at: int, out: NDArray[np.int64], held: int) -> int:
+def places(bits: np.uint64, at: int, out: NDArray[np.integer[Any]], held: int) -> int:
     """Append the places of the bits that are set; return how many there are then."""
     while bits:
         out[np.uint64(held)] = at + first_one(bits)

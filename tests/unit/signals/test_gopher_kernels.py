@@ -23,11 +23,11 @@ def words_of(text: str, unspaced: bool = False) -> list[str]:
     page, size = padded(text)
     room = size // 2 + 2
     bits = np.empty(size // BLOCK + 2, np.uint64)
-    begins, ends, breaks = np.empty(room, np.int64), np.empty(room, np.int64), np.empty((2, size + 2), np.int64)
+    begins, ends, breaks = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty((2, size + 2), np.int64)
     count = np.zeros(len(kernels.TALLIES), np.int64)
     kernels._find_words(page, size, properties(), bits, begins, ends, breaks, count)
     if unspaced:
-        part_begins, part_ends = np.empty(room, np.int64), np.empty(room, np.int64)
+        part_begins, part_ends = np.empty(room, np.uint32), np.empty(room, np.uint32)
         kernels._part_words(page, properties(), begins, ends, part_begins, part_ends, count)
         begins, ends = part_begins, part_ends
     words = count[kernels.TALLIES.index("words")]
