@@ -17,7 +17,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -127,6 +126,12 @@ def compute(names: Sequence[str], texts: pa.Array) -> None:
         score(texts, signals)
 
 
+def peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def child(name: str, paths: str) -> int:
     """Print for each file of text CPU seconds and bytes of memory beside it; without files, for a batch of a line."""
     names = name.split(",")
@@ -141,11 +146,12 @@ def child(name: str, paths: str) -> int:
         text = pa.py_buffer(bytearray(Path(path).read_bytes()))  # as Parquet has it: Numba compiles by what is writable
         ends = pa.array([0, text.size], pa.int64()).buffers()[1]
         document = pa.LargeStringArray.from_buffers(1, ends, text)
-        before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = peak_bytes()
         begin = time.process_time()
         compute(names, document)
         taken = time.process_time() - begin
-        print(taken, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        print(taken, peak_bytes() - before)
     return 0
 
 
@@ -210,7 +216,6 @@ def long_documents(texts: Sequence[str], sizes: Sequence[int], families: Sequenc
                 continue
             costs = [1e9 * seconds / size for (seconds, _), size in zip(found, sizes, strict=True)]
             line = "".join(f"{cost:11.2f}" for cost in costs)
-            # A peak is that of the process so far, and no longer document of a linear family has a lower one.
             print(f"{name:32}{line}   {costs[-1] / costs[0]:12.2f}   {found[-1][1] / sizes[-1]:10.2f}")
     return 0
 

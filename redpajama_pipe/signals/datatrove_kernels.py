@@ -50,7 +50,7 @@ _LAST_TOP, _LAST_NGRAM = 4, 10
 # Flags of characters; datatrove.flags() makes the table and a test compares them.
 SPACE, LINE_BREAK, ALPHABETIC, PUNCTUATION, EDGE, CURRENCY, UPPER, ALPHANUMERIC = 1, 2, 4, 8, 16, 32, 64, 128
 
-ROOM = 1 << 23  # words of the table: 64 MiB
+ROOM = 1 << 23  # words of the table for 128 MiB of text or less: 64 MiB
 CHUNK = 1 << 19  # tokens that are read at a time: 16 MiB
 _TAIL = 16  # bytes that are known of the text before a token's end, and tokens that a chunk has of the next one
 _FULL = 5  # eighths of a table
@@ -118,7 +118,8 @@ def tally(
         valid: (documents,) False: leave zeros.
         flags: of every code point, datatrove.flags().
         repetition: whether to fill the columns from `breaks` on.
-        room: of the table, in words, a power of two and at least 16; it changes no value.
+        room: of the table, in words, a power of two and at least 16; it changes no value. A text longer than 128 MiB
+            has a table that grows with it, since each round walks what is left of the text.
         chunk: tokens read at a time, at least 16; it changes no value.
 
     Returns:
@@ -134,6 +135,7 @@ def tally(
     _tokens(data, offsets, valid, flags, starts, lasts, np.empty(longest + 2, np.int64), counts)
     _characters(data, offsets, valid, counts)
     if repetition:
+        room <<= (max(longest - 1, 0) >> 27).bit_length()
         table = np.empty(min(room, 1 << (8 * longest + 15).bit_length()), np.uint64)
         marks, others = np.empty((2, longest // 64 + 2), np.uint64)
         _segments(data, offsets, valid, flags, table, marks, counts)

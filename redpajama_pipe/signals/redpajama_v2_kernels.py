@@ -36,7 +36,7 @@ from redpajama_pipe.text.span_hash import (
 from redpajama_pipe.text.unaligned import load_little32, load_little64
 
 WINDOW = 1 << 18  # bytes of text that are looked at together
-CELLS = 1 << 22  # of the table, 16 bytes each: three quarters as many keys are counted in one round
+CELLS = 1 << 22  # of the table for 128 MiB of text or less, 16 bytes each: 3/4 as many keys are counted in a round
 
 # The columns of what `measure` returns, in order.
 TALLIES = (
@@ -275,11 +275,12 @@ def make_scratch(longest: int, longest_window: int, cells: int, bad_words: Lists
     Args:
         longest: from survey(); so is the next.
         longest_window: bytes.
-        cells: CELLS; no value depends on it, nor on WINDOW.
+        cells: CELLS; no value depends on it, nor on WINDOW. They grow with longer texts, as rounds else would.
         bad_words: as `measure` has them.
     """
     # A word has two bytes or more, and most have five.
     room, blocks, words = longest_window // 2 + 2, longest_window // BLOCK + 2, longest // 2 + 1
+    cells <<= (max(longest - 1, 0) >> 27).bit_length()
     cells = min(cells, 1 << max(4, (2 * words - 1).bit_length()))
     several_rounds, several_windows = 2 * words > cells, longest > longest_window
     longest_phrase = 1 + int(np.diff(bad_words.rest_at).max(initial=0))
