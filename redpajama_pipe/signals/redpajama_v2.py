@@ -3,7 +3,7 @@
 A document is what its code makes of it. Raw words: nltk's WordPunctTokenizer, runs of re's \\w or of [^\\w\\s].
 Normalised words: ASCII punctuation deleted, lower case, NFD, str.split(), so lengths count combining marks. Lines:
 pieces that end with "\\n", which belongs to them; blank ones too. A signal of lines is a list with one number a line.
-About 110 MB/s on one core.
+About 120 MB/s on one core.
 """
 
 from __future__ import annotations
