@@ -88,8 +88,8 @@ def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
 
 
 def _note(row: dict[str, Any]) -> str:
-    text = f"{row['epochs']:g} epochs: {row['steps']:,} steps"
-    if "packed" in row:
+    text = f"{row['epochs']:g} epoch{'s' if row['epochs'] != 1 else ''}: {row['steps']:,} steps"
+    if row.get("packing", "concat") != "concat":
         packed = row["packed"]
         text += (
             f" ({row['packing']}: {packed['padding_share']:.2%} padding, {packed['cut_share']:.1%} of documents cut)"
