@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe.signals.fineweb_kernels import SHORT_LINE_CHARS, SPACE, TALLIES, TERMINAL
-from redpajama_pipe.text.blocks import BLOCK, ones, within
+from redpajama_pipe.text.blocks import characters
 from redpajama_pipe.text.decode import decode
 from redpajama_pipe.text.lines import line_end
 from redpajama_pipe.text.span_hash import MULTIPLIER, hash_span
@@ -21,7 +21,7 @@ from redpajama_pipe.text.span_hash import MULTIPLIER, hash_span
 _LINES, _PUNCTUATED, _SHORT, _DUPLICATE, _CHARS = (
     TALLIES.index(name) for name in ("lines", "punctuated_lines", "short_lines", "duplicate_chars", "chars")
 )
-_NONE, _ONE, _HALF, _PART, _SLOT = (np.uint64(number) for number in (0, 1, 32, 48, 16))
+_ONE, _HALF, _PART, _SLOT = (np.uint64(number) for number in (1, 32, 48, 16))
 MOST_LINES = 1 << 22  # of one part: their table has 64 MiB
 MOST_PARTS = 1 << 16
 
@@ -63,12 +63,7 @@ def tally(
             key = (key ^ (key >> _HALF)) | _ONE
             if np.int64((key >> _PART) * np.uint64(parts) >> np.uint64(16)) != part:
                 continue
-            chars = end - start
-            if outside_ascii:
-                chars = 0
-                for place in range(start, end, BLOCK):
-                    inside = ~_NONE if end - place >= BLOCK else (_ONE << np.uint64(end - place)) - _ONE
-                    chars += ones(inside & ~within(text, np.uint64(place), 0x80, 0xBF))
+            chars = characters(text, start, end) if outside_ascii else end - start
             counts[page, _CHARS] += chars
             letter = start  # the first character that is no white space
             while letter < end and (text[letter] & 0xC0 == 0x80 or flags[decode(text, letter, end)[0]] & SPACE):

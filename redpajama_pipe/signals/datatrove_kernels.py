@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.blocks import first_one, ones
+from redpajama_pipe.text.blocks import first_one, ones, power_of_two
 from redpajama_pipe.text.decode import decode
 from redpajama_pipe.text.lean import lean, lean_entry
 from redpajama_pipe.text.unaligned import load_little64
@@ -63,7 +63,7 @@ _MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 _MULTIPLIER = np.uint64(0xA0761D6478BD642F)
 _OTHER_MULTIPLIER = np.uint64(0xE7037ED1A0B428DB)
 _SEED = np.uint64(0x243F6A8885A308D3)
-_NONE, _ONE, _TWO, _FIVE, _SIX, _SEVEN = (np.uint64(number) for number in (0, 1, 2, 5, 6, 7))
+_NONE, _ONE, _FIVE, _SIX, _SEVEN = (np.uint64(number) for number in (0, 1, 5, 6, 7))
 _HALF, _WORD, _BYTE, _BITS = np.uint64(32), np.uint64(64), np.uint64(0xFF), np.uint64(63)
 _LOW_HALF, _TALLY = np.uint64((1 << 32) - 1), np.uint64(1 << 32)
 
@@ -160,14 +160,6 @@ def tally(
             counts,
         )
     return counts
-
-
-@lean
-def _power_of_two(least: int) -> int:
-    size = 16
-    while size < least:
-        size *= 2
-    return size
 
 
 @lean
@@ -664,7 +656,7 @@ def _pieces(
 
     A round notes pieces until the table is full and marks what repeats them; the next begins where it was full.
     """
-    size = min(_power_of_two(2 * most), len(table))
+    size = min(power_of_two(2 * most), len(table))
     _clear(marks, most // 64 + 1)
     begin = 0
     while begin >= 0:
@@ -827,7 +819,7 @@ def _top(
         likelies += ones(likely[block])
     _set(likely, tokens)
     _clear(marks, tokens // 64 + 2)
-    size = min(_power_of_two(2 * min(likelies, tokens)), len(table) // 2)
+    size = min(power_of_two(2 * min(likelies, tokens)), len(table) // 2)
     most = best = width = 0
     begin = _AT_0
     while begin >= 0:
@@ -900,7 +892,7 @@ def _sketch(
     n-grams that are equal when joined may be parted differently, so they are told apart by their last _TAIL bytes: one
     that occurs twice ends in bytes that do, or is shorter. Two bits stand for a hash of them: met, and met again.
     """
-    size = min(_power_of_two(tokens // 4), len(table))
+    size = min(power_of_two(tokens // 4), len(table))
     mask = np.uint64(32 * size - 1)
     _clear(table, size)
     _clear(marks, tokens // 64 + 2)
@@ -948,7 +940,7 @@ def _duplicate(
     of all that; the next walks on from there. What _sketch did not mark cannot be met twice and is not noted.
     """
     last = tokens - n
-    size = min(_power_of_two(2 * most), len(table))
+    size = min(power_of_two(2 * most), len(table))
     _clear(seen, tokens // 64 + 2)
     chars, begin = 0, _AT_0
     while begin >= 0:

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.blocks import power_of_two
 from redpajama_pipe.text.decode import decode
 
 # The columns of what `tally` returns, in order.
@@ -70,7 +71,7 @@ def tally(
     lines, line_chars = np.empty(most, np.uint64), np.empty(most, np.int64)
     positions, group, copies = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
     # np.empty takes no memory before it is written, and _group writes no more of it than the distinct keys need.
-    slots = np.empty(_power_of_two(2 * most), np.int32)
+    slots = np.empty(power_of_two(2 * most), np.int32)
     for document in range(documents):
         if not valid[document]:
             continue
@@ -85,14 +86,6 @@ def tally(
             count[_DUPLICATE_LINES + 1] += line_chars[positions[index]]
         _count_ngrams(count[_WORDS], words, ends, positions, group, copies, slots, count)
     return counts
-
-
-@njit(cache=True, nogil=True)
-def _power_of_two(least: int) -> int:
-    size = 16
-    while size < least:
-        size *= 2
-    return size
 
 
 @njit(cache=True, nogil=True)
@@ -225,7 +218,7 @@ def _group(
     Returns:
         How many positions stay.
     """
-    size = _power_of_two(2 * held)
+    size = power_of_two(2 * held)
     slots[:size] = -1
     for index in range(held):
         position = positions[index]

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
+from redpajama_pipe.text.blocks import BLOCK, characters, first_one, ones, power_of_two, within
 from redpajama_pipe.text.decode import decode
 from redpajama_pipe.text.span_hash import MULTIPLIER, hash_span
 
@@ -24,9 +24,8 @@ SHORT_LINE_CHARS = 30
 SPACE, TERMINAL = 1, 2
 
 _HALF = np.uint64(32)
-_NONE, _ONE, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(16)
+_NONE, _ONE = np.uint64(0), np.uint64(1)
 PADDING = 2 * BLOCK  # so much may be read after a page
-# What of two times eight bytes belongs to so many bytes.
 
 
 @njit(cache=True, nogil=True)
@@ -62,9 +61,7 @@ def tally(
         for at in range(end, end + PADDING):
             page[at] = 0
         lines = _find_lines(page, end, newlines, counts[document])
-        size = 16
-        while size < 2 * lines + 4:
-            size *= 2
+        size = power_of_two(2 * lines + 4)
         if size > len(slots):
             slots = np.zeros(size, np.uint64)
         slots[:size] = 0
@@ -104,7 +101,7 @@ def _count_lines(
         # A letter at its beginning says that a line is not blank.
         if start < end and (0x21 <= page[start] < 0x80 or not _is_blank(page, start, end, flags)):
             line_hash, outside_ascii = hash_span(page, start, end)
-            chars = _characters(page, start, end) if outside_ascii else end - start
+            chars = characters(page, start, end) if outside_ascii else end - start
             lines += 1
             short += chars <= SHORT_LINE_CHARS
             last_at = end - 1
@@ -115,16 +112,6 @@ def _count_lines(
                 duplicate_chars += chars
         start = end + 1
     count[_LINES], count[_PUNCTUATED], count[_SHORT], count[_DUPLICATE] = lines, punctuated, short, duplicate_chars
-
-
-@njit(cache=True, nogil=True)
-def _characters(page: NDArray[np.uint8], start: int, end: int) -> int:
-    """Count the characters of page[start:end]."""
-    chars = 0
-    for at in range(start, end, BLOCK):
-        inside = ~_NONE if end - at >= BLOCK else (_ONE << np.uint64(end - at)) - _ONE
-        chars += ones(inside & ~within(page, np.uint64(at), 0x80, 0xBF))
-    return chars
 
 
 @njit(cache=True, nogil=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.blocks import BLOCK, first_one, ones, ones_between, places, within
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones, ones_between, places, power_of_two, within
 from redpajama_pipe.text.decode import decode
 from redpajama_pipe.text.lean import lean, lean_entry
 from redpajama_pipe.text.span_hash import LOW_BYTES, MULTIPLIER, SEED, hash_span, mix
@@ -56,10 +56,8 @@ ALPHABETIC, SPACE, BULLET, ALPHANUMERIC, ALONE = 1, 2, 8, 16, 32
 
 _HALF = np.uint64(32)
 _EMPTY = np.uint32(0xFFFFFFFF)
-_NONE, _ONE, _TWO, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(16)
-_SIX, _SIX_BITS = np.uint64(6), np.uint64(63)
+_NONE, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 PADDING = 2 * BLOCK  # so much may be read after a page
-# What of two times eight bytes belongs to so many bytes.
 # The upper three bits of the product with this are the place of each stop word, as a number, among the eight.
 _STOP_MULTIPLIER = np.uint64(0xC42DDDC22F41F7CD)
 _STOP_WORDS_AT = [b"the", b"be", b"of", b"with", b"that", b"and", b"to", b"have"]
@@ -107,7 +105,7 @@ def tally(
     segments = np.empty((2, room), np.uint64), np.empty((2, room), np.int64)  # of lines, of paragraphs
     positions, group = begins, ends  # which nobody asks for when everything has its hash
     copies = np.empty(room, np.uint32)
-    slots = np.empty(_power_of_two(4 * room), np.uint32)
+    slots = np.empty(power_of_two(4 * room), np.uint32)
     for document in range(documents):
         if not valid[document]:
             continue
@@ -140,14 +138,6 @@ def tally(
                 count[out + 1] += chars[positions[index]]
         _count_ngrams(count[_WORDS], word_hashes, word_ends, positions, group, copies, slots, count)
     return counts
-
-
-@lean
-def _power_of_two(least: int) -> int:
-    size = 16
-    while size < least:
-        size *= 2
-    return size
 
 
 @lean_entry
@@ -391,7 +381,7 @@ def _group(
     Returns:
         How many positions stay.
     """
-    size = _power_of_two(2 * held)
+    size = power_of_two(2 * held)
     mask, shift = np.uint64(size - 1), np.uint64(64 - first_one(np.uint64(size)))
     for slot in range(size):
         slots[slot] = _EMPTY

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.blocks import BLOCK, first_one, ones, places, within
+from redpajama_pipe.text.blocks import BLOCK, first_one, ones, places, power_of_two, within
 from redpajama_pipe.text.decode import decode
 from redpajama_pipe.text.lean import lean, lean_entry
 from redpajama_pipe.text.normalise import Characters
@@ -412,14 +412,6 @@ def measure(
             entropies[document] = _count_repetition(
                 words, packed > 0, scratch.table, scratch.positions, scratch.tallied, count
             )
-
-
-@lean
-def _power_of_two(least: int) -> int:
-    size = 16
-    while size < least:
-        size *= 2
-    return size
 
 
 @lean
@@ -1231,7 +1223,7 @@ def _count_repetition(
             break
         for block in range(total // BLOCK + 2):
             positions[1, block] = _NONE
-        size = _power_of_two(2 * min(held, most))
+        size = power_of_two(2 * min(held, most))
         least, span = _NONE, _ALL
         highest: Any = _WORD_ALONE  # of equally frequent ones the first stays
         top: Any = _NOWHERE

@@ -76,3 +76,22 @@ def ones_between(bitmap: NDArray[np.uint64], start: int, end: int) -> Any:
     for between in range(block + _ONE, last):
         count += ones(bitmap[between])
     return count + ones(bitmap[last] & before)
+
+
+@njit(cache=True, nogil=True)
+def characters(text: NDArray[np.uint8], start: int, end: int) -> int:
+    """Count the characters of text[start:end]; BLOCK bytes after it may be read."""
+    count = 0
+    for at in range(start, end, BLOCK):
+        inside = ~_NONE if end - at >= BLOCK else (_ONE << np.uint64(end - at)) - _ONE
+        count += ones(inside & ~within(text, np.uint64(at), 0x80, 0xBF))
+    return count
+
+
+@njit(cache=True, nogil=True)
+def power_of_two(least: int) -> int:
+    """Return the size of a table: a power of two, 16 or more."""
+    size = 16
+    while size < least:
+        size *= 2
+    return size

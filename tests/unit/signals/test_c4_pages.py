@@ -1,7 +1,5 @@
 """C4's cleaning of long pages: in windows, in pieces and in rounds, with the values of one that is short."""
 
-import os
-import subprocess
 import sys
 from itertools import pairwise
 from typing import Any
@@ -11,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peak_memory import measured
 
 from redpajama_pipe.signals import c4, c4_fineweb_kernels, c4_kernels, c4_pages, score, sentence_kernels
 from redpajama_pipe.text import classes
@@ -106,23 +105,18 @@ def test_a_null_page_is_empty_whatever_lies_under_it() -> None:
 # Prints how many bytes of memory another byte of text takes: the peak of 4.5 MB over that of 1.5 MB.
 MEASURE = """
 import pyarrow as pa
+from peak_memory import peak
 from redpajama_pipe.signals import score
 from redpajama_pipe.signals.catalogue import FAMILIES
-def status(key):
-    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith(key)).split()[1])
-def peak(names, text):
+def taken(names, text):
     array = pa.array([text])
-    before = status("VmRSS")
-    with open("/proc/self/clear_refs", "w") as reset:
-        reset.write("5")
-    score(array, names)
-    return status("VmHWM") - before
+    return peak(lambda: score(array, names))
 for family, lines in {
     "c4": ("a\\n", "spam ham "), "c4_fineweb": ("spam ham ", "Each line is kept.\\n"), "refinedweb": ("a\\n",)
 }.items():
     names = [signal.name for signal in FAMILIES[family].signals if "bad_word" not in signal.name]
     for line in lines:
-        _, small, large = (peak(names, (line * size)[:size]) for size in (1000, 1_500_000, 4_500_000))
+        _, small, large = (taken(names, (line * size)[:size]) for size in (1000, 1_500_000, 4_500_000))
         print(family, repr(line), (large - small) / 3_000_000)
 """
 
@@ -130,12 +124,10 @@ for family, lines in {
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_about_a_byte_for_a_byte_of_text() -> None:
     freed_at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    command = [sys.executable, "-c", MEASURE]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **freed_at_once})
-    measured = [line.rsplit(" ", 1) for line in run.stdout.splitlines()]
-    assert len(measured) == 5
-    for name, taken in measured:  # a line is copied whole; of lines of one letter nothing is left behind
-        assert float(taken) < (0.5 if r"'a\n'" in name else 1.3), run.stdout
+    found = [line.rsplit(" ", 1) for line in measured(MEASURE, **freed_at_once)]
+    assert len(found) == 5
+    for name, taken in found:  # a line is copied whole; of lines of one letter nothing is left behind
+        assert float(taken) < (0.5 if r"'a\n'" in name else 1.3), found
 
 
 @pytest.mark.parametrize("lines", ["\n", " \n\t\n"])

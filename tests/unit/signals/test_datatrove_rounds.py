@@ -1,6 +1,5 @@
 """datatrove's repetition with a table that is too small: the same values in many rounds, and memory that is bounded."""
 
-import subprocess
 import sys
 from itertools import pairwise
 
@@ -10,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from peak_memory import measured
+from test_gopher_readings import met_before
 
 from redpajama_pipe.signals import datatrove
 from redpajama_pipe.signals import datatrove_kernels as kernels
@@ -36,20 +37,6 @@ def top(words: list[str], n: int) -> int:
         times[ngram] = times.get(ngram, 0) + 1
     first = max(times, key=times.__getitem__, default="")
     return len(first) * times.get(first, 0)
-
-
-def met_before(words: list[str], n: int) -> int:
-    """huggingface/datatrove: gopher_repetition_filter.py, find_all_duplicate."""
-    unique: set[str] = set()
-    chars = at = 0
-    while at < len(words) - n + 1:
-        ngram = "".join(words[at : at + n])
-        if ngram in unique:
-            chars, at = chars + len(ngram), at + n
-        else:
-            unique.add(ngram)
-            at += 1
-    return chars
 
 
 # Words of letters, which are one token each: joined by nothing, "ab" "c" and "a" "bc" are the same.
@@ -120,29 +107,25 @@ def test_the_first_offset_and_the_kind_of_buffer_change_nothing() -> None:
 
 
 MEMORY = """
-import re, numpy as np, pyarrow as pa
+import numpy as np, pyarrow as pa
+from peak_memory import peak
 from redpajama_pipe.signals import datatrove, datatrove_kernels
 from redpajama_pipe.text.buffers import utf8
-def kilobytes(name):
-    return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1))
-def peak(text):
+def taken(text):
     documents = utf8(pa.array([text], pa.large_string()))
-    before = kilobytes("VmRSS")
-    open("/proc/self/clear_refs", "w").write("5")
-    datatrove_kernels.tally(*documents, flags, True, 1 << 16, 1 << 16)
-    return (kilobytes("VmHWM") - before) * 1024 / len(text)
+    return peak(lambda: datatrove_kernels.tally(*documents, flags, True, 1 << 16, 1 << 16)) / len(text)
 flags = np.zeros(1 << 21, np.uint8)
 flags[[32, 10]] = datatrove_kernels.SPACE
 flags.flags.writeable = False
-peak("some words to begin with " * 9)
+taken("some words to begin with " * 9)
 size = 8_000_000
-print(peak("spam ham " * (size // 9)), peak("a\\n" * (size // 2)), peak("x" * size))
+print(taken("spam ham " * (size // 9)), taken("a\\n" * (size // 2)), taken("x" * size))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_scratch_beside_table_and_chunk_is_less_than_a_byte_a_byte() -> None:
-    out = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True).stdout
+    (out,) = measured(MEMORY)
     assert all(float(bytes_a_byte) < 1 for bytes_a_byte in out.split()), out
 
 

@@ -1,17 +1,16 @@
 """Long documents are read in windows and their words counted in rounds: no value depends on either."""
 
-import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import redpajama_v2_reference as reference
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from peak_memory import measured
 from test_redpajama_v2 import BAD_WORDS, COUNTED, ODD, STOP_WORDS, expected, make_lists
 
 from redpajama_pipe.signals import redpajama_v2_kernels as kernels
@@ -113,13 +112,10 @@ def test_no_character_has_more_marks_than_bytes_nor_more_than_three_times_its_by
 
 MEASURED = """
 import pyarrow as pa
+from peak_memory import peak
 from redpajama_pipe.signals import redpajama_v2_kernels as kernels, score
 
 kernels.CELLS = 1 << 12
-
-def status(name):
-    with open("/proc/self/status") as lines:
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
 
 names = ["rps_doc_unigram_entropy", "rps_doc_frac_chars_dupe_10grams", "rps_doc_num_sentences"]
 score(pa.array(["a b\\n" * 1000]), names)
@@ -127,20 +123,13 @@ million = 400_000
 for text in ("ab cd " * million, "a " * 3 * million, "a\\n" * 3 * million, "日" * 2 * million, "q" * 6 * million,
              "".join(f"w{number} " for number in range(100_000, 400_000))):
     document = pa.array([text], pa.large_string())
-    size = document.nbytes
-    before = status("VmRSS")
-    with open("/proc/self/clear_refs", "w") as clear:
-        clear.write("5")
-    score(document, names)
-    print((status("VmHWM") - before) / size)
+    print(peak(lambda: score(document, names)) / document.nbytes)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux shows it")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_scratch_is_about_a_byte_a_byte_of_any_text() -> None:
-    done = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    measured = [float(line) for line in done.stdout.split()]
-    assert len(measured) == 6
+    found = [float(line) for line in measured(MEASURED)]
+    assert len(found) == 6
     # 1 to 1.5 a byte, and some 3 MB for any document.
-    assert max(measured) < 3, measured
+    assert max(found) < 3, found
