@@ -108,31 +108,17 @@ CLEANED = tuple(
 )
 
 
-def _cleaned(pages: Pages, kept_lines: int, wanted: Sequence[str]) -> dict[str, pa.Array]:
-    """Compute some of FineWeb's signals of cleaned pages, which have so many lines in all."""
+def _cleaned(pages: Pages, kept_lines: NDArray[np.int64], wanted: Sequence[str]) -> dict[str, pa.Array]:
+    """Compute some of FineWeb's signals of cleaned pages, each of which has so many lines."""
     from redpajama_pipe.signals import datatrove_kernels, fineweb_kernels
 
-    lines = _lines(pages, kept_lines)
+    lines = fineweb_kernels.tally(pages.pieces, kept_lines, np.diff(pages.offsets), fineweb.flags())
     some = pages.valid & (lines[:, fineweb_kernels.TALLIES.index("lines")] > 0)
     of_lines = [signal for signal in CLEANED[:-1] if signal.name in wanted]
     columns = tallied_columns(of_lines, fineweb_kernels.TALLIES, lines, some)
     if CLEANED[-1].name in wanted:
         columns |= tallied_columns(CLEANED[-1:], datatrove_kernels.TALLIES, _tokens(pages), some)
     return columns
-
-
-def _lines(pages: Pages, kept_lines: int) -> NDArray[np.int64]:
-    """Count what FineWeb counts of lines: (documents, fineweb_kernels.TALLIES)."""
-    from redpajama_pipe.signals import c4_fineweb_kernels as kernels
-    from redpajama_pipe.signals import fineweb_kernels
-
-    counts = np.zeros((len(pages.valid), len(fineweb_kernels.TALLIES)), np.int64)
-    parts = min(1 + kept_lines // kernels.MOST_LINES, kernels.MOST_PARTS)
-    for part in range(parts):
-        slots = np.zeros(1 << (2 * kept_lines // parts + 64).bit_length(), np.uint64)
-        for piece in pages.pieces():
-            kernels.tally(*piece, fineweb.flags(), slots, part, parts, counts)
-    return counts
 
 
 def _tokens(pages: Pages) -> NDArray[np.int64]:
@@ -228,7 +214,7 @@ def _compute(reading: Reading) -> Callable[[Documents, Sequence[str]], dict[str,
                     values = values + _sentences(pages, reading.punkt)
                 columns[f"{reading.prefix}_{name}"] = pa.array(values, mask=~known)
         if reading.then_fineweb and any(signal.name in wanted for signal in CLEANED):
-            columns |= _cleaned(pages, int(counts[:, c4_kernels.COUNTS.index("kept_lines")].sum()), wanted)
+            columns |= _cleaned(pages, counts[:, c4_kernels.COUNTS.index("kept_lines")], wanted)
         if f"{reading.prefix}_cuts" in wanted:
             columns[f"{reading.prefix}_cuts"] = span_column(
                 spans, first, valid, c4_kernels.REASONS, {"line_break": "\n"}

@@ -1,4 +1,4 @@
-"""Gopher's signals as Dolma's first tagger counts them for Dolma 1.5: about 100 MB/s on one core.
+"""Gopher's signals as Dolma's first tagger counts them for Dolma 1.5: about 170 MB/s on one core.
 
 A word is a piece of str.split(), a line a piece of split("\\n"), blank ones too. Where the tagger writes 0 for a text
 without words or lines, so do these signals; an n-gram that a text is too short for has no value there, and none here.
@@ -109,12 +109,12 @@ SIGNALS: tuple[Tallied, ...] = (
 
 def compute(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     """Compute some of this family's signals; see signals.score."""
-    from redpajama_pipe.signals import dolma_kernels
+    from redpajama_pipe.signals import dolma_kernels, dolma_long
     from redpajama_pipe.text.characters import properties
 
     chosen = [signal for signal in SIGNALS if signal.name in wanted]
     data, offsets, valid = documents.utf8
-    tallies = dolma_kernels.tally(data, offsets, valid, properties())
+    tallies = dolma_long.tally(data, offsets, valid, properties())
     words = tallies[:, dolma_kernels.TALLIES.index("words")]
     known = {"dolma_stop_word_count": valid & documents.speaks(("en",))}
     known |= {f"dolma_top_{n}gram_char_fraction": valid & (words >= n) for n in (2, 3, 4)}

@@ -66,13 +66,15 @@ SIGNALS: tuple[Tallied, ...] = (
 
 def compute(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     """Compute some of this family's signals; see signals.score."""
-    from redpajama_pipe.signals import fineweb_kernels
+    from redpajama_pipe.signals import fineweb_kernels as kernels
 
     chosen = [signal for signal in SIGNALS if signal.name in wanted]
     data, offsets, valid = documents.utf8
-    tallies = fineweb_kernels.tally(data, offsets, valid, flags())
-    some = valid & (tallies[:, fineweb_kernels.TALLIES.index("lines")] > 0)
-    return tallied_columns(chosen, fineweb_kernels.TALLIES, tallies, some)
+    lines = np.zeros(len(valid), np.int64)
+    kernels.newlines(data, offsets, valid, lines)
+    tallies = kernels.tally(lambda: [(data, offsets, 0)], lines, np.diff(offsets), flags())
+    some = valid & (tallies[:, kernels.TALLIES.index("lines")] > 0)
+    return tallied_columns(chosen, kernels.TALLIES, tallies, some)
 
 
 FAMILY = Family("fineweb", "FineWeb's line signals", SIGNALS, compute)

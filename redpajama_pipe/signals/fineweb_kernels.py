@@ -1,19 +1,25 @@
 """Count FineWeb's line signals: newlines are found 64 bytes at once, and a repeated line is known by a 64-bit hash.
 
-Everything compiled is in this one file: Numba's cache looks at no other file when it decides whether it is stale.
+Pages are read where they lie and may come in pieces. Scratch is one table of hashes, of 32 MiB at most for pages of up
+to 128 MiB, and growing with those beyond. A page with more different lines comes several times, and each time those are
+counted whose hash lies in one part of all hashes.
+
+Everything compiled is in this file and in text/, whose changes Numba's cache does not see.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.blocks import BLOCK, characters, first_one, ones, power_of_two, within
+from redpajama_pipe.text.blocks import BLOCK, ones, power_of_two, within
 from redpajama_pipe.text.decode import decode
-from redpajama_pipe.text.span_hash import MULTIPLIER, hash_span
+from redpajama_pipe.text.lean import lean_entry
+from redpajama_pipe.text.line_hash import ending, read_line
+from redpajama_pipe.text.span_hash import MULTIPLIER
 
 # The columns of what `tally` returns, in order.
 TALLIES = ("lines", "punctuated_lines", "short_lines", "duplicate_chars", "chars")
@@ -23,115 +29,138 @@ SHORT_LINE_CHARS = 30
 # Flags of characters; fineweb.flags() makes the table and a test compares them.
 SPACE, TERMINAL = 1, 2
 
-_HALF = np.uint64(32)
-_NONE, _ONE = np.uint64(0), np.uint64(1)
-PADDING = 2 * BLOCK  # so much may be read after a page
+ROOM = 1 << 22  # hashes in the table
+_FULL = 5  # eighths of it
+_NONE, _ONE, _SIXTEEN, _HALF, _PART = (np.uint64(number) for number in (0, 1, 16, 32, 48))
+
+Pieces = Iterable[tuple[NDArray[np.uint8], NDArray[np.int64], int]]
 
 
-@njit(cache=True, nogil=True)
 def tally(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], valid: NDArray[np.bool_], flags: NDArray[np.uint8]
+    pieces: Callable[[], Pieces], lines: NDArray[np.int64], sizes: NDArray[np.int64], flags: NDArray[np.uint8]
 ) -> NDArray[np.int64]:
-    """Count for every document.
+    """Count for every page.
 
     Args:
-        data: the documents' UTF-8, end to end.
-        offsets: (documents + 1,) where each begins.
-        valid: (documents,) False: leave zeros.
+        pieces: gives all pages, as often as it is called, as parts of some pages in a row: their UTF-8, end to end
+            (read-only); (parts + 1,) where each begins; and the number of the first page. A part ends with a newline
+            or its page.
+        lines: (pages,) so many lines they have at most; 0: leave zeros.
+        sizes: (pages,) so many bytes they have at most.
         flags: of every code point, fineweb.flags().
 
     Returns:
-        (documents, TALLIES); zeros where `valid` is False.
+        (pages, TALLIES).
     """
-    documents = len(valid)
-    counts = np.zeros((documents, len(TALLIES)), np.int64)
-    longest: Any = 0
-    for document in range(documents):
-        if valid[document]:
-            longest = max(longest, offsets[document + 1] - offsets[document])
-    page = np.empty(longest + PADDING, np.uint8)
-    newlines = np.empty(longest + 1, np.int64)
-    slots = np.zeros(64, np.uint64)  # hashes of the lines met in a document; 0: free
-    for document in range(documents):
-        if not valid[document]:
-            continue
-        start, end = np.uint64(offsets[document]), offsets[document + 1] - offsets[document]
-        for at in range(end):
-            page[np.uint64(at)] = data[start + np.uint64(at)]
-        for at in range(end, end + PADDING):
-            page[at] = 0
-        lines = _find_lines(page, end, newlines, counts[document])
-        size = power_of_two(2 * lines + 4)
-        if size > len(slots):
-            slots = np.zeros(size, np.uint64)
-        slots[:size] = 0
-        _count_lines(page, newlines[:lines], flags, slots, size - 1, counts[document])
+    counts = np.zeros((len(lines), len(TALLIES)), np.int64)
+    room = ROOM << max(int(np.max(sizes, initial=1)) - 1 >> 27, 0).bit_length()
+    slots = np.empty(min(room, power_of_two(2 * int(np.max(lines, initial=0)) + 4)), np.uint64)
+    parts, part = np.minimum(lines, 1), np.zeros(len(lines), np.int64)
+    while (part < parts).any():
+        met = np.array([-1, 0])
+        for text, offsets, first in pieces():
+            _tally(text, offsets, first, ending(text), lines, flags, slots, met, parts, part, counts)
+        part += 1
     return counts
 
 
-@njit(cache=True, nogil=True)
-def _find_lines(page: NDArray[np.uint8], end: int, newlines: NDArray[np.int64], count: NDArray[np.int64]) -> int:
-    """Leave where lines end, the last one at the end of the text; count the characters of all; return the lines."""
-    lines = chars = 0
-    for at in range(0, end, BLOCK):
-        inside = ~_NONE if end - at >= BLOCK else (_ONE << np.uint64(end - at)) - _ONE
-        ends = within(page, np.uint64(at), 0x0A, 0x0A)
-        chars += ones(inside & ~within(page, np.uint64(at), 0x80, 0xBF))
-        while ends:
-            newlines[lines] = at + first_one(ends)
-            ends &= ends - _ONE
-            lines += 1
-    newlines[lines] = end
-    count[_CHARS] = chars - lines
-    return lines + 1
+@lean_entry
+def newlines(
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], valid: NDArray[np.bool_], found: NDArray[np.int64]
+) -> None:
+    """Count the newlines of each valid page, and one more."""
+    for page in range(len(valid)):
+        if not valid[page]:
+            continue
+        at: Any = offsets[page]
+        end = offsets[page + 1]
+        count = 1
+        while at < end and at + BLOCK <= len(text):
+            inside = ~_NONE if end - at >= BLOCK else (_ONE << np.uint64(end - at)) - _ONE
+            count += ones(inside & within(text, np.uint64(at), 0x0A, 0x0A))
+            at += BLOCK
+        while at < end:
+            count += text[at] == 0x0A
+            at += 1
+        found[page] = count
 
 
-@njit(cache=True, nogil=True)
-def _count_lines(
-    page: NDArray[np.uint8],
-    ends: NDArray[np.int64],
+@lean_entry
+def _tally(
+    text: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    first: int,
+    last: NDArray[np.uint8],
+    lines: NDArray[np.int64],
     flags: NDArray[np.uint8],
     slots: NDArray[np.uint64],
-    mask: int,
-    count: NDArray[np.int64],
+    met: NDArray[np.int64],
+    parts: NDArray[np.int64],
+    part: NDArray[np.int64],
+    counts: NDArray[np.int64],
 ) -> None:
-    lines = punctuated = short = duplicate_chars = 0
-    start: Any = np.int64(0)
-    for end in ends:
-        # A letter at its beginning says that a line is not blank.
-        if start < end and (0x21 <= page[start] < 0x80 or not _is_blank(page, start, end, flags)):
-            line_hash, outside_ascii = hash_span(page, start, end)
-            chars = characters(page, start, end) if outside_ascii else end - start
-            lines += 1
-            short += chars <= SHORT_LINE_CHARS
+    """Count on.
+
+    Args:
+        text: parts of some pages in a row, end to end.
+        offsets: (parts + 1,) where each begins.
+        first: the number of the first page.
+        last: the `ending` of the text.
+        lines: (pages,) so many lines they have at most.
+        flags: of every code point.
+        slots: scratch: hashes of the lines met in the page, 0: free.
+        met: the page whose lines are in the slots, and how many they are.
+        parts: (pages,) in and out: in how many parts the hashes are looked at: twice as many from the next time on
+            where there was no room for one.
+        part: (pages,) in and out: which of them to look at; -1: all is to be done again.
+        counts: (pages, TALLIES).
+    """
+    for index in range(len(offsets) - 1):
+        page = first + index
+        if part[page] < 0 or part[page] >= parts[page]:
+            continue
+        count, many, which = counts[page], np.uint64(parts[page]), np.uint64(part[page])
+        size = min(power_of_two(2 * lines[page] + 4), len(slots))
+        if met[0] != page:
+            slots[:size] = 0
+            met[0], met[1] = page, 0
+        left = size * _FULL // 8 - met[1]
+        mask = np.uint64(size - 1)
+        at: Any = offsets[index]
+        stop = offsets[index + 1]
+        while at < stop:
+            start = at
+            end, key, chars = read_line(text, last, start, stop)
+            at = end + 1
+            if start == end:
+                continue
+            key = (key ^ (key >> _HALF)) * MULTIPLIER
+            key = (key ^ (key >> _HALF)) | _ONE
+            if (key >> _PART) * many >> _SIXTEEN != which:
+                continue
+            count[_CHARS] += chars
+            letter = start  # the first character that is no white space
+            while letter < end and (text[letter] & 0xC0 == 0x80 or flags[decode(text, letter, end)[0]] & SPACE):
+                letter += 1
+            if letter == end:
+                continue
+            count[_LINES] += 1
+            count[_SHORT] += chars <= SHORT_LINE_CHARS
             last_at = end - 1
-            while last_at > start and page[last_at] & 0xC0 == 0x80:
+            while last_at > start and text[last_at] & 0xC0 == 0x80:
                 last_at -= 1
-            punctuated += (flags[decode(page, last_at, end)[0]] & TERMINAL) != 0
-            if _met(slots, mask, line_hash):
-                duplicate_chars += chars
-        start = end + 1
-    count[_LINES], count[_PUNCTUATED], count[_SHORT], count[_DUPLICATE] = lines, punctuated, short, duplicate_chars
-
-
-@njit(cache=True, nogil=True)
-def _is_blank(data: NDArray[np.uint8], at: int, end: int, flags: NDArray[np.uint8]) -> bool:
-    while at < end:
-        if data[at] & 0xC0 != 0x80 and not flags[decode(data, at, end)[0]] & SPACE:
-            return False
-        at += 1
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _met(slots: NDArray[np.uint64], mask: int, line: np.uint64) -> bool:
-    """Whether a line was met before in this document; it is from now on."""
-    key = (line ^ (line >> _HALF)) * MULTIPLIER
-    key = (key ^ (key >> _HALF)) | np.uint64(1)
-    slot = np.int64(key >> np.uint64(24)) & mask
-    while slots[slot]:
-        if slots[slot] == key:
-            return True
-        slot = (slot + 1) & mask
-    slots[slot] = key
-    return False
+            count[_PUNCTUATED] += (flags[decode(text, last_at, end)[0]] & TERMINAL) != 0
+            slot = key >> _SIXTEEN & mask
+            while slots[slot] and slots[slot] != key:
+                slot = (slot + _ONE) & mask
+            if slots[slot]:
+                count[_DUPLICATE] += chars
+            elif left:
+                slots[slot] = key
+                left -= 1
+            else:
+                parts[page] *= 2
+                part[page] = -1
+                counts[page] = 0
+                break
+        met[1] = size * _FULL // 8 - left

@@ -197,7 +197,7 @@ def _compute(unspaced: bool) -> Callable[[Documents, Sequence[str]], dict[str, p
     def compute(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
         """Compute some of this family's signals; see signals.score."""
         # Numba takes half a second to import, and a driver that only reads SIGNALS never needs it.
-        from redpajama_pipe.signals import gopher_kernels
+        from redpajama_pipe.signals import gopher_kernels, gopher_long
         from redpajama_pipe.text.characters import properties
 
         chosen = [signal for signal in signals if signal.name in wanted]
@@ -206,7 +206,7 @@ def _compute(unspaced: bool) -> Callable[[Documents, Sequence[str]], dict[str, p
         if longest >= 1 << 32:
             raise ValueError(f"a document has {longest:,} bytes; Gopher's signals are counted up to 4 GiB")
         repetition = any(signal.numerator.startswith(("duplicate_", "top_")) for signal in chosen)
-        tallies = gopher_kernels.tally(data, offsets, valid, properties(), repetition, unspaced)
+        tallies = gopher_long.tally(data, offsets, valid, properties(), repetition, unspaced)
         known = dict.fromkeys(STOP_LIST_SIGNALS, valid & documents.speaks(STOP_LIST_LANGUAGES))
         return tallied_columns(chosen, gopher_kernels.TALLIES, tallies, valid, known)
 

@@ -4,9 +4,9 @@ A document is copied to where more may be read than its last byte. Each word, li
 sixteen bytes a step. n-grams are not hashed: an n-gram can only repeat where both (n-1)-grams in it do, so each n looks
 at the positions that are left from the one before, and names an n-gram exactly by the pair of groups its two
 (n-1)-grams fell in. Time is linear in the text; scratch is at most about 45 bytes a word of the largest document and
-16 a line, and is released on return.
+16 a line, and is released on return: gopher_long has a long document read in pieces.
 
-Everything compiled is in this one file: Numba's cache looks at no other file when it decides whether it is stale.
+Everything compiled is in this file and in text/, whose changes Numba's cache does not see.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from redpajama_pipe.text.blocks import BLOCK, first_one, ones, ones_between, places, power_of_two, within
 from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.groups import group
 from redpajama_pipe.text.lean import lean, lean_entry
-from redpajama_pipe.text.span_hash import LOW_BYTES, MULTIPLIER, SEED, hash_span, mix
+from redpajama_pipe.text.span_hash import LOW_BYTES, SEED, hash_span, mix
 from redpajama_pipe.text.unaligned import load_little64
 
 # The columns of what `tally` returns, in order.
@@ -55,9 +56,10 @@ _LAST_TOP, _LAST_NGRAM = 4, 10
 ALPHABETIC, SPACE, BULLET, ALPHANUMERIC, ALONE = 1, 2, 8, 16, 32
 
 _HALF = np.uint64(32)
-_EMPTY = np.uint32(0xFFFFFFFF)
 _NONE, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 PADDING = 2 * BLOCK  # so much may be read after a page
+OPENED = 5  # what a piece of a document tells the next one of a paragraph that goes on
+INDENT, BLANK, TRAIL = np.uint64(1), np.uint64(2), np.uint64(3)  # what a gap is made of
 # The upper three bits of the product with this are the place of each stop word, as a number, among the eight.
 _STOP_MULTIPLIER = np.uint64(0xC42DDDC22F41F7CD)
 _STOP_WORDS_AT = [b"the", b"be", b"of", b"with", b"that", b"and", b"to", b"have"]
@@ -82,7 +84,7 @@ def tally(
         valid: (documents,) False: leave zeros.
         properties: the flags of every code point, text.characters.properties().
         repetition: whether to fill the columns on duplicates and n-grams.
-        unspaced: whether words are parted as `_part_words` says.
+        unspaced: whether words are parted as `part_words` says.
 
     Returns:
         (documents, TALLIES); zeros where `valid` is False.
@@ -103,7 +105,8 @@ def tally(
     parts = room if unspaced else 0
     part_begins, part_ends = np.empty(parts, np.uint32), np.empty(parts, np.uint32)
     segments = np.empty((2, room), np.uint64), np.empty((2, room), np.int64)  # of lines, of paragraphs
-    positions, group = begins, ends  # which nobody asks for when everything has its hash
+    opened = np.empty(OPENED, np.uint64)
+    positions, firsts = begins, ends  # which nobody asks for when everything has its hash
     copies = np.empty(room, np.uint32)
     slots = np.empty(power_of_two(4 * room), np.uint32)
     for document in range(documents):
@@ -115,13 +118,15 @@ def tally(
             page[np.uint64(at)] = data[start + np.uint64(at)]
         for at in range(size, size + PADDING):
             page[at] = 0
-        _find_words(page, size, properties, characters, begins, ends, breaks, count)
-        _hash_lines(page, properties, characters, begins, ends, breaks, segments, count)
+        find_words(page, size, properties, characters, begins, ends, breaks, count)
+        opened[0] = 0
+        hash_lines(page, properties, characters, begins, ends, breaks, opened, True, segments[0], segments[1], count)
         if unspaced and count[_CHARS] < size:
-            _part_words(page, properties, begins, ends, part_begins, part_ends, count)
-            _hash_words(page, characters, part_begins, part_ends, word_hashes, word_ends, count)
+            part_words(page, properties, begins, ends, part_begins, part_ends, count)
+            hash_words(page, characters, part_begins, part_ends, word_hashes, word_ends, count)
         else:
-            _hash_words(page, characters, begins, ends, word_hashes, word_ends, count)
+            hash_words(page, characters, begins, ends, word_hashes, word_ends, count)
+        count[_STOP_WORDS] = ones(np.uint64(count[_STOP_WORDS]))
         if not repetition:
             continue
         for kind, column, out in (
@@ -132,16 +137,16 @@ def tally(
             held = count[column]
             for index in range(held):
                 positions[index] = index
-            kept = _group(positions, held, hashes, slots, group, copies)
+            kept = group(positions, held, hashes, slots, firsts, copies)
             count[out] = kept
             for index in range(kept):
                 count[out + 1] += chars[positions[index]]
-        _count_ngrams(count[_WORDS], word_hashes, word_ends, positions, group, copies, slots, count)
+        _count_ngrams(count[_WORDS], word_hashes, word_ends, positions, firsts, copies, slots, count)
     return counts
 
 
 @lean_entry
-def _find_words(
+def find_words(
     page: NDArray[np.uint8],
     size: int,
     properties: NDArray[np.uint8],
@@ -224,7 +229,7 @@ def _find_words(
 
 
 @lean_entry
-def _part_words(
+def part_words(
     page: NDArray[np.uint8],
     properties: NDArray[np.uint8],
     begins: NDArray[np.uint32],
@@ -269,8 +274,8 @@ def _part_words(
     count[_WORDS], count[_ALPHABETIC_WORDS] = parts, alphabetic
 
 
-@lean
-def _hash_words(
+@lean_entry
+def hash_words(
     page: NDArray[np.uint8],
     characters: NDArray[np.uint64],
     begins: NDArray[np.uint32],
@@ -279,7 +284,10 @@ def _hash_words(
     word_ends: NDArray[np.uint32],
     count: NDArray[np.int64],
 ) -> None:
-    """Leave the hash of each word and the characters in all words up to each; fill the columns that they make."""
+    """Leave the hash of each word and the characters in all words up to each; fill the columns that they make.
+
+    In place of how many stop words there are, it leaves a bit for each.
+    """
     chars = 0
     stop_words = np.uint64(0)
     word_ends[0] = 0
@@ -292,25 +300,45 @@ def _hash_words(
         low = load_little64(page, np.uint64(start)) & LOW_BYTES[min(end - start, 16)]
         slot = low * _STOP_MULTIPLIER >> np.uint64(61)
         stop_words |= np.uint64((_STOP_NUMBERS_AT[slot] == low) & (_STOP_LENGTHS_AT[slot] == end - start)) << slot
-    count[_WORD_CHARS], count[_STOP_WORDS] = chars, ones(stop_words)
+    count[_WORD_CHARS], count[_STOP_WORDS] = chars, stop_words
 
 
-@lean
-def _hash_lines(
+@lean_entry
+def hash_lines(
     page: NDArray[np.uint8],
     properties: NDArray[np.uint8],
     characters: NDArray[np.uint64],
     begins: NDArray[np.uint32],
     ends: NDArray[np.uint32],
     breaks: NDArray[np.int64],
-    segments: tuple[NDArray[np.uint64], NDArray[np.int64]],
+    opened: NDArray[np.uint64],
+    last: bool,
+    segment_hashes: NDArray[np.uint64],
+    segment_chars: NDArray[np.int64],
     count: NDArray[np.int64],
 ) -> None:
-    """Leave the hash and length of each line and paragraph, and fill the columns on them."""
-    segment_hashes, segment_chars = segments
-    lines = line_chars = bullets = ellipsis_lines = paragraphs = paragraph_chars = 0
-    in_paragraph = False
-    paragraph_hash, paragraph_at, last_end, word, newline_at = SEED, 0, 0, 0, -2
+    """Leave the hash and length of each line and paragraph, and fill the columns on them.
+
+    The hash of a paragraph is made of those of its lines and of the gaps between them; a gap, of what follows the last
+    word of a line, of lines without one and of what precedes the next line's first: so lines may come in pieces.
+
+    Args:
+        page: whole lines of a document, and zeros after them.
+        properties: of every code point.
+        characters: a bit for each byte: it begins a character.
+        begins: where each word begins ...
+        ends: ... and ends.
+        breaks: of the lines: where each ends, and how many words begin before.
+        opened: in and out: whether a paragraph has begun, the hash and the characters up to its last word, and those of
+            the gap after it.
+        last: whether the document ends here.
+        segment_hashes: out, (2, lines) of lines and of paragraphs.
+        segment_chars: out, likewise.
+        count: in: lines is the number of breaks; out: lines and paragraphs.
+    """
+    lines = line_chars = bullets = ellipsis_lines = paragraphs = word = line_at = 0
+    paragraph_chars: Any = 0
+    in_paragraph, paragraph_hash, held, gap_hash, gap = opened[0] != _NONE, opened[1], opened[2], opened[3], opened[4]
     for index in range(count[_LINES]):
         newline, words = breaks[0, index], breaks[1, index]
         if words > word:
@@ -325,23 +353,32 @@ def _hash_lines(
             ellipsis_lines += _ends_in_ellipsis(page, start, end)
             bullets += (properties[np.uint64(decode(page, start, end)[0])] & BULLET) != 0
             if in_paragraph:
-                gap_hash, _ = hash_span(page, last_end, start)
+                if start > line_at:
+                    gap_hash = mix(gap_hash, hash_span(page, line_at, start)[0], INDENT)
+                    gap += np.uint64(ones_between(characters, line_at, start))
                 paragraph_hash = mix(paragraph_hash, gap_hash, line_hash)
+                held += gap + np.uint64(chars)
             else:
-                in_paragraph, paragraph_hash, paragraph_at = True, line_hash, start
-            last_end = end
-        elif in_paragraph and newline_at == newline - 1:
-            in_paragraph = False
-            chars = ones_between(characters, paragraph_at, last_end)
-            segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, chars
-            paragraph_chars += chars
-            paragraphs += 1
-        newline_at = newline
-    if in_paragraph:
-        chars = ones_between(characters, paragraph_at, last_end)
-        segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, chars
-        paragraph_chars += chars
+                in_paragraph, paragraph_hash, held = True, line_hash, np.uint64(chars)
+            gap_hash, gap = SEED, _ONE
+            if newline > end:
+                gap_hash = mix(gap_hash, hash_span(page, end, newline)[0], TRAIL)
+                gap += np.uint64(ones_between(characters, end, newline))
+        elif in_paragraph:
+            if newline > line_at:
+                gap_hash = mix(gap_hash, hash_span(page, line_at, newline)[0], BLANK)
+                gap += np.uint64(ones_between(characters, line_at, newline)) + _ONE
+            else:
+                in_paragraph = False
+                segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, held
+                paragraph_chars += np.int64(held)
+                paragraphs += 1
+        line_at = newline + 1
+    if in_paragraph and last:
+        segment_hashes[1, paragraphs], segment_chars[1, paragraphs] = paragraph_hash, held
+        paragraph_chars += np.int64(held)
         paragraphs += 1
+    opened[0], opened[1], opened[2], opened[3], opened[4] = in_paragraph, paragraph_hash, held, gap_hash, gap
     count[_LINES], count[_LINE_CHARS] = lines, line_chars
     count[_BULLET_LINES], count[_ELLIPSIS_LINES] = bullets, ellipsis_lines
     count[_PARAGRAPHS], count[_PARAGRAPH_CHARS] = paragraphs, paragraph_chars
@@ -360,58 +397,12 @@ def _ends_in_ellipsis(data: NDArray[np.uint8], start: int, end: int) -> bool:
 
 
 @lean
-def _group(
-    positions: NDArray[np.uint32],
-    held: int,
-    keys: NDArray[np.uint64],
-    slots: NDArray[np.uint32],
-    group: NDArray[np.uint32],
-    copies: NDArray[np.uint32],
-) -> int:
-    """Group positions by equal key, then keep only those whose key occurs at least twice.
-
-    Args:
-        positions: in and out: the first `held` are looked at, ascending; those that stay are moved to the front.
-        held: how many there are.
-        keys: by position.
-        slots: scratch for an open-addressed table of positions: a power of two, at least 4 * held.
-        group: out, by position: the first position with the same key.
-        copies: out, by first position: how many positions have its key.
-
-    Returns:
-        How many positions stay.
-    """
-    size = power_of_two(2 * held)
-    mask, shift = np.uint64(size - 1), np.uint64(64 - first_one(np.uint64(size)))
-    for slot in range(size):
-        slots[slot] = _EMPTY
-    for index in range(held):
-        position = positions[index]
-        key = keys[position]
-        slot = key * MULTIPLIER >> shift
-        # An empty slot is greater than any position: then this one is the first, and its key is its own.
-        first = min(slots[slot], position)
-        while keys[first] != key:
-            slot = slot + _ONE & mask
-            first = min(slots[slot], position)
-        slots[slot] = group[position] = first
-        copies[position] = 0
-        copies[first] += 1
-    kept = 0
-    for index in range(held):
-        position = positions[index]
-        positions[kept] = position  # no branch here: which words repeat cannot be guessed
-        kept += copies[group[position]] > 1
-    return kept
-
-
-@lean
 def _count_ngrams(
     words: int,
     keys: NDArray[np.uint64],
     word_ends: NDArray[np.uint32],
     positions: NDArray[np.uint32],
-    group: NDArray[np.uint32],
+    firsts: NDArray[np.uint32],
     copies: NDArray[np.uint32],
     slots: NDArray[np.uint32],
     count: NDArray[np.int64],
@@ -419,15 +410,15 @@ def _count_ngrams(
     """Count the characters in the top 2- to 4-gram and in all repeated 5- to 10-grams; overwrites `keys`."""
     for position in range(words):
         positions[position] = position
-    held = _group(positions, words, keys, slots, group, copies)
+    held = group(positions, words, keys, slots, firsts, copies)
     for n in range(2, _LAST_NGRAM + 1):
         pairs = 0
         for index in range(held - 1):
             position = positions[index]
-            keys[position] = np.uint64(group[position]) << _HALF | np.uint64(group[position + 1])
+            keys[position] = np.uint64(firsts[position]) << _HALF | np.uint64(firsts[position + 1])
             positions[pairs] = position
             pairs += positions[index + 1] == position + 1
-        held = _group(positions, pairs, keys, slots, group, copies)
+        held = group(positions, pairs, keys, slots, firsts, copies)
         if held == 0:
             return
         top = -1
@@ -435,14 +426,14 @@ def _count_ngrams(
             most = longest = 0
             for index in range(held):
                 position = positions[index]
-                if group[position] == position:
+                if firsts[position] == position:
                     length: Any = np.int64(word_ends[position + n]) - word_ends[position]
                     if copies[position] > most or (copies[position] == most and length > longest):
                         most, longest, top = copies[position], length, position
         covered = chars = 0  # words up to here are counted
         for index in range(held):
             position = positions[index]
-            if top < 0 or group[position] == top:
+            if top < 0 or firsts[position] == top:
                 chars += np.int64(word_ends[position + n]) - word_ends[max(position, covered)]
                 covered = position + n
         count[_NGRAMS + n - 2] = chars

@@ -25,10 +25,10 @@ def words_of(text: str, unspaced: bool = False) -> list[str]:
     bits = np.empty(size // BLOCK + 2, np.uint64)
     begins, ends, breaks = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty((2, size + 2), np.int64)
     count = np.zeros(len(kernels.TALLIES), np.int64)
-    kernels._find_words(page, size, properties(), bits, begins, ends, breaks, count)
+    kernels.find_words(page, size, properties(), bits, begins, ends, breaks, count)
     if unspaced:
         part_begins, part_ends = np.empty(room, np.uint32), np.empty(room, np.uint32)
-        kernels._part_words(page, properties(), begins, ends, part_begins, part_ends, count)
+        kernels.part_words(page, properties(), begins, ends, part_begins, part_ends, count)
         begins, ends = part_begins, part_ends
     words = count[kernels.TALLIES.index("words")]
     return [text.encode()[begins[i] : ends[i]].decode() for i in range(words)]
