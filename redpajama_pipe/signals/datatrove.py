@@ -198,14 +198,20 @@ PUNCTUATION = (
     + TERMINAL_PUNCTUATION
 )
 # spaCy 3.8: lang/char_classes.py, LIST_PUNCT, LIST_QUOTES, LIST_ELLIPSES; lang/punctuation.py, dashes; currency.
-_EDGE = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧—–"
+_EDGE = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉\u2329\u232a⟦⟧—–"
+# LIST_ICONS is the category So of Unicode 11; these ranges came later.
+_LATER = (
+    "166d 2b97 2bc9 2bff 2e50-2e51 32ff fd40-fd4f fdcf fdfe-fdff 1019c 11fd5-11fdc 11fe1-11ff1 1cf50-1cfc3 1d1e9-1d1ea "
+    "1e14f 1ed2e 1f10d-1f10f 1f16c-1f16f 1f1ad 1f6d5-1f6df 1f6fa-1f6ff 1f774-1f77f 1f7d9-1f7ff 1f8b0-1f8ff 1f90c-1f90f "
+    "1f93f 1f971-1f972 1f977-1f979 1f97b 1f9a3-1f9af 1f9ba-1f9bf 1f9c3-1f9cf 1fa00-1fa53 1fa70-1fbff"
+)
 _CURRENCY = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
 
 
 @cache
 def flags() -> NDArray[np.uint8]:
-    """Return the flags of every code point, as datatrove_kernels names them: (2**21,), read-only."""
-    from redpajama_pipe.signals import datatrove_kernels as kernels
+    """Return the flags of every code point, as datatrove_token_kernels names them: (2**21,), read-only."""
+    from redpajama_pipe.signals import datatrove_token_kernels as kernels
     from redpajama_pipe.text import classes
 
     base = classes.classes()
@@ -220,15 +226,21 @@ def flags() -> NDArray[np.uint8]:
         table[(base & known) != 0] |= flag
     letters = np.fromiter(map(str.isalpha, characters), np.bool_, len(characters))
     table[: len(characters)][letters] |= kernels.ALPHABETIC
-    symbols = (code for code, character in enumerate(characters) if unicodedata.category(character) == "So")
+    later = {code for span in _LATER.split() for code in _codes(span)}
+    icons = [c for c, character in enumerate(characters) if unicodedata.category(character) == "So" and c not in later]
     for flag, codes in (
         (kernels.PUNCTUATION, map(ord, PUNCTUATION)),
-        (kernels.EDGE, (*map(ord, _EDGE), *symbols)),
-        (kernels.CURRENCY, map(ord, _CURRENCY)),
+        (kernels.EDGE, (*map(ord, _EDGE), *icons)),
+        (kernels.CURRENCY, (*map(ord, _CURRENCY), *icons)),
     ):
         table[np.fromiter(codes, np.int64)] |= flag
     table.flags.writeable = False
     return table
+
+
+def _codes(span: str) -> range:
+    first, _, last = span.partition("-")
+    return range(int(first, 16), int(last or first, 16) + 1)
 
 
 def _count(name: str, unit: str, counts: str, tally: str, null: str = NEVER_NULL) -> Tallied:

@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.lean import lean
+
 
 @njit(cache=True, nogil=True)
 def decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
@@ -25,3 +27,12 @@ def decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[np.int64, int]:
         return (byte & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), 3
     low = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
     return (byte & 0x07) << 18 | low, 4
+
+
+@lean
+def character_before(data: NDArray[np.uint8], at: int, start: int) -> int:
+    """Return where the character before `at` begins."""
+    at -= 1
+    while at > start and data[at] & 0xC0 == 0x80:
+        at -= 1
+    return at

@@ -14,13 +14,15 @@ from test_gopher_readings import met_before
 
 from redpajama_pipe.signals import datatrove
 from redpajama_pipe.signals import datatrove_kernels as kernels
+from redpajama_pipe.signals import datatrove_token_kernels as token_kernels
+from redpajama_pipe.signals.datatrove_repetition_kernels import CHUNK, ROOM
 from redpajama_pipe.text.buffers import utf8
 
 ZERO = b"\0"
 SMALL = [(16, 16), (64, 16), (256, 100)]  # words of the table, and tokens that are read at a time
 
 
-def tally(texts: list[str], room: int = kernels.ROOM, chunk: int = kernels.CHUNK) -> NDArray[np.int64]:
+def tally(texts: list[str], room: int = ROOM, chunk: int = CHUNK) -> NDArray[np.int64]:
     return kernels.tally(*utf8(pa.array(texts, pa.large_string())), datatrove.flags(), True, room, chunk)
 
 
@@ -47,7 +49,7 @@ pages = st.builds(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(pages, min_size=1, max_size=3), st.sampled_from([(kernels.ROOM, kernels.CHUNK), *SMALL]))
+@given(st.lists(pages, min_size=1, max_size=3), st.sampled_from([(ROOM, CHUNK), *SMALL]))
 def test_ngrams_are_those_of_datatrove_in_any_number_of_rounds(words: list[list[str]], limits: tuple[int, int]) -> None:
     counts = tally([" ".join(page) for page in words], *limits)
     for n in range(2, 5):
@@ -81,7 +83,7 @@ def test_lines_and_paragraphs_that_do_not_fit_the_table_are_all_compared() -> No
 def test_of_equally_frequent_ngrams_the_first_counts_whichever_round_finds_it() -> None:
     once = [f"w{number}" for number in range(100)]
     words = ["long", "words", *once, "a", "b", "long", "words", "a", "b"]
-    for room, chunk in [(kernels.ROOM, kernels.CHUNK), *SMALL]:
+    for room, chunk in [(ROOM, CHUNK), *SMALL]:
         assert column(tally([" ".join(words)], room, chunk), "top_2gram_chars") == [2 * len("long words")]
         assert column(tally([" ".join(once)], room, chunk), "top_3gram_chars") == [len("w0 w1 w2")]
 
@@ -109,13 +111,13 @@ def test_the_first_offset_and_the_kind_of_buffer_change_nothing() -> None:
 MEMORY = """
 import numpy as np, pyarrow as pa
 from peak_memory import peak
-from redpajama_pipe.signals import datatrove, datatrove_kernels
+from redpajama_pipe.signals import datatrove, datatrove_kernels, datatrove_token_kernels
 from redpajama_pipe.text.buffers import utf8
 def taken(text):
     documents = utf8(pa.array([text], pa.large_string()))
     return peak(lambda: datatrove_kernels.tally(*documents, flags, True, 1 << 16, 1 << 16)) / len(text)
 flags = np.zeros(1 << 21, np.uint8)
-flags[[32, 10]] = datatrove_kernels.SPACE
+flags[[32, 10]] = datatrove_token_kernels.SPACE
 flags.flags.writeable = False
 taken("some words to begin with " * 9)
 size = 8_000_000
@@ -130,13 +132,13 @@ def test_scratch_beside_table_and_chunk_is_less_than_a_byte_a_byte() -> None:
 
 
 def test_every_listed_word_is_found() -> None:
-    for table, words in ((kernels._UNSPLIT, "a.m wash messrs"), (kernels._UNITS, "km kmh K")):
+    for table, words in ((token_kernels._UNSPLIT, "a.m Wash Messrs"), (token_kernels._UNITS, "km kmh K")):
         held = [word.tobytes().rstrip(ZERO).decode() for word in table if word]
         assert len(held) == len(set(held)) > 30
         assert set(words.split()) <= set(held)
-    texts = [f"{word.tobytes().rstrip(ZERO).decode()}. x" for word in kernels._UNSPLIT if word]
+    texts = [f"{word.tobytes().rstrip(ZERO).decode()}. x" for word in token_kernels._UNSPLIT if word]
     assert column(tally(texts), "tokens") == [2] * len(texts)
-    texts = [f"5{word.tobytes().rstrip(ZERO).decode()} x" for word in kernels._UNITS if word]
+    texts = [f"5{word.tobytes().rstrip(ZERO).decode()} x" for word in token_kernels._UNITS if word]
     assert column(tally(texts), "tokens") == [3] * len(texts)
     assert column(tally(["the be to of and that have with", "The thee t", "be\0 to\0"]), "stop_words") == [8, 0, 0]
 
@@ -144,10 +146,9 @@ def test_every_listed_word_is_found() -> None:
 def test_bits_are_the_tokens() -> None:
     text = "  one, two-three\t…“four”  "
     data, offsets, valid = utf8(pa.array([text], pa.large_string()))
-    starts, lasts = np.zeros((2, 2), np.uint64)
-    counts = np.zeros((1, len(kernels.TALLIES)), np.int64)
-    kernels._tokens(data, offsets, valid, datatrove.flags(), starts, lasts, np.empty(99, np.int64), counts)
+    counts, starts, lasts = token_kernels.count_tokens(data, offsets, valid, datatrove.flags(), len(data))
     begin, end = (np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little")) for bits in (starts, lasts))
     tokens = [text.encode()[first : last + 1].decode() for first, last in zip(begin, end, strict=True)]
     assert tokens == ["one", ",", "two", "-", "three", "…", "“", "four", "”"]
+    assert counts[0, 0] == len(tokens)
     assert all(a > b for (_, b), (a, _) in pairwise(zip(begin, end, strict=True)))
