@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redpajama_pipe import schema
-from redpajama_pipe.recipe import Annotate, Recipe
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.rules import ruleset
+from redpajama_pipe.settings.annotate import Annotate
 from redpajama_pipe.signals.catalogue import SIGNALS, select
 from redpajama_pipe.signals.resources import Resources
 

@@ -25,8 +25,8 @@ def score(
     Args:
         texts: (documents,) string or large_string, sliced or not, nulls allowed.
         signals: names from SIGNALS, in the order of the columns wanted; None: all of them.
-        language: ISO 639-1, of all documents or (documents,) of each; a signal that needs a word list is null for a
-            language that has none.
+        language: ISO 639-1, of all documents or (documents,) of each, as strings of any Arrow type; a signal that needs
+            a word list is null for a language that has none.
         urls: (documents,) strings, for signals of the URL; None: those signals are null.
         resources: where word lists and models lie; None: in the usual places.
 
@@ -46,6 +46,8 @@ def score(
     for what, given in (("languages", language), ("URLs", urls)):
         if given is not None and not isinstance(given, str) and len(given) != len(texts):
             raise ValueError(f"{len(given)} {what} for {len(texts)} documents")
+    if isinstance(language, pa.Array):
+        language = language.cast(pa.string())
     documents = Documents(texts, utf8(texts), language, urls, resources or Resources(), lenient=signals is None)
     lenient = replace(documents, lenient=True)
     wanted = {signal.name for signal in chosen}

@@ -1,8 +1,9 @@
 """RedPajama-V2's quality signals, under their published names and equal to their published values, to all 8 decimals.
 
-A document is what its code makes of it. Raw words: nltk's WordPunctTokenizer, runs of re's \\w or of [^\\w\\s].
-Normalised words: ASCII punctuation deleted, lower case, NFD, str.split(), so lengths count combining marks. Lines:
-pieces that end with "\\n", which belongs to them; blank ones too. A signal of lines is a list with one number a line.
+A document is what its code makes of it. Raw words: WordPunctTokenizer of nltk 3.8, runs of re's \\w or of [^\\w\\s];
+that of nltk 3.10 takes \\w as module regex does, with combining marks, without superscripts. Normalised words: ASCII
+punctuation deleted, lower case, NFD, str.split(), so lengths count combining marks. Lines: pieces that end with "\\n",
+which belongs to them; blank ones too. A signal of lines is a list with one number a line.
 About 120 MB/s on one core.
 """
 

@@ -29,13 +29,6 @@ def add_features(text: str, counts: NDArray[np.int64]) -> int:
     return int(_add_features(codes, characters(), counts))
 
 
-def hash_text(text: str) -> int:
-    """Return hash(text)."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    value = int(_hash_text(codes, 0, len(codes)))
-    return value - (value >> 63 << 64)
-
-
 @njit(cache=True, nogil=True)
 def _add_features(codes: NDArray[np.uint32], tables: Characters, counts: NDArray[np.int64]) -> int:
     words = 0

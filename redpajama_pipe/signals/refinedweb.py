@@ -1,7 +1,7 @@
 """RefinedWeb's line corrections as DataComp-LM restates them: what they cut, and the share of words that goes with it.
 
 Lines are pieces between "\\n". The removal of URLs from text, which the published recipe does first, is not done.
-About 160 MB/s on one core, half of that where lines are short.
+About 140 MB/s on one core, 90 where lines are short.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REMOVED = Signal(
 STOP_WORDS = Signal(
     "refinedweb_stop_word_count",
     "words",
-    "occurrences of the, be, to, of, and, that, have, with as pieces between ASCII white space, in any case",
+    "occurrences of the, be, to, of, and, that, have, with as pieces of str.split(), in any case",
     SOURCE,
     "the document's language has no stop list: it is not English, or not known",
     (0.0, None),

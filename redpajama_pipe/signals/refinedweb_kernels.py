@@ -2,7 +2,8 @@
 
 The corrections run one after another, each on what the last one left and stripped; but stripping touches only the first
 and the last line that are left. So these are followed first, correction by correction, from both ends of the page, and
-then one pass over the lines says of each what happens to it. Time is linear in the text; nothing is kept but spans.
+then one pass over the lines says of each what happens to it. Time is linear in the text; nothing is kept but spans, and
+a copy of a line while phrases are cut from it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from redpajama_pipe.text.cut_spans import add, insert, trim, with_room
+from redpajama_pipe.text.cut_spans import add, trim, with_room
 from redpajama_pipe.text.decode import decode
 from redpajama_pipe.text.lean import inner
 
@@ -29,13 +30,16 @@ _FIRST: Any = _UPPERCASE
 _LAST: Any = _ONE_WORD
 
 MAX_PHRASE_WORDS = 10
+# What happens to the phrases of a line: which are looked for besides items in cart, and when the line is stripped.
+_PLAIN, _READ_MORE, _SIGN_IN, _IS_LAST, _IS_FIRST = (np.int64(flag) for flag in (0, 1, 2, 4, 8))
 
 # The flags of text.classes; a test compares them.
-SPACE, DIGIT, UPPER, ALPHANUMERIC = 1, 8, 16, 64
+SPACE, DECIMAL, DIGIT, UPPER, ALPHANUMERIC = 1, 4, 8, 16, 64
 
 _LOWERED = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _COUNTED = b"likes shares comments retweets reposts quotes bookmarks upvotes downvotes downloads views followers "
 _COUNTED_BYTES = np.frombuffer(_COUNTED, np.uint8)
+_K = np.uint8(0x6B)
 _CART = np.frombuffer(b"items in cart", np.uint8)
 _MORE = np.frombuffer(b"read more", np.uint8)
 _SIGN = np.frombuffer(b"sign-in", np.uint8)
@@ -73,6 +77,8 @@ def correct(
             spans, held = _correct_page(data, start, end, classes, edges, spans, held)
             spans, held = trim(data, start, end, classes, spans, first, held, _WHITE_SPACE, _KEEP)
             _count_words(data, start, end, classes, spans, first, held, counts[document])
+            if _has_other_spaces(data, start, end):
+                counts[document, 2] = _stop_words(data, start, end, classes)
         first_span[document + 1] = held
     return spans[:held]
 
@@ -175,6 +181,24 @@ def _correct_page(
     """Correct one page: the spans, which may have grown."""
     first = held
     low, high = edges[_LAST, 0], edges[_LAST, 2]
+    # Stripping between the phrases touches the last line that holds more than items in cart, and the first one that
+    # holds more than this and read more.
+    last_at, stop = high, edges[_LAST, 3]
+    while low < last_at:
+        if last_at == high or (last_at < stop and _why(data, last_at, stop, classes, _FIRST, _LAST) < 0):
+            spans, _, gone = _phrases(data, start, last_at, stop, classes, _PLAIN, spans, held)
+            if not gone:
+                break
+        stop = last_at - 1
+        last_at = _line_start(data, start, stop)
+    first_at, text_at = low, edges[_LAST, 1]
+    while first_at < last_at:
+        stop = _line_end(data, first_at, end)
+        if first_at == low or (text_at < stop and _why(data, text_at, stop, classes, _FIRST, _LAST) < 0):
+            spans, _, gone = _phrases(data, start, text_at, stop, classes, _READ_MORE, spans, held)
+            if not gone:
+                break
+        first_at = text_at = stop + 1
     run = 0
     line_at: Any = np.int64(start)
     while line_at <= end:
@@ -197,7 +221,12 @@ def _correct_page(
         else:
             held = add(spans, held, first, line_at - start, text_at - start, _WHITE_SPACE)
             before = held
-            spans, held, gone = _phrases(data, start, text_at, text_end, classes, spans, held)
+            flags = _READ_MORE | _SIGN_IN
+            if line_at == first_at:
+                flags |= _IS_FIRST
+            if line_at == last_at:
+                flags |= _IS_LAST
+            spans, held, gone = _phrases(data, start, text_at, text_end, classes, flags, spans, held)
             spans = with_room(spans, held)
             if gone:  # nothing is left of the line
                 held = add(spans, before, first, text_at - start, after - start, _PHRASE)
@@ -278,6 +307,40 @@ def _parts_words(byte: int) -> bool:
 
 
 @inner
+def _has_other_spaces(data: NDArray[np.uint8], start: int, end: int) -> bool:
+    """Whether str.split() parts a text where _parts_words does not, or not where it does: white space, and NUL."""
+    text = data[start:end]
+    found = 0
+    for at in range(len(text)):
+        byte = text[at]
+        found += (byte == 0) | ((byte >= 0x1C) & (byte <= 0x1F))
+    for at in range(len(text) - 1):
+        found += (text[at] == 0xC2) & ((text[at + 1] == 0x85) | (text[at + 1] == 0xA0))
+    for at in range(len(text) - 2):
+        first, second, third = text[at], text[at + 1], text[at + 2]
+        low = (second == 0x80) & ((third <= 0x8A) | (third == 0xA8) | (third == 0xA9) | (third == 0xAF))
+        found += (first == 0xE2) & (low | ((second == 0x81) & (third == 0x9F)))
+        found += (third == 0x80) & (((first == 0xE3) & (second == 0x80)) | ((first == 0xE1) & (second == 0x9A)))
+    return found > 0
+
+
+@inner
+def _stop_words(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8]) -> int:
+    """Count the pieces of str.split() that are stop words in any case."""
+    found = 0
+    piece: Any = np.int64(start)
+    at: Any = piece
+    while at < end:
+        code, width = decode(data, at, end)
+        if classes[code] & SPACE:
+            if at - piece <= 4:
+                found += _is_stop_word(data, piece, at)
+            piece = at + width
+        at += width
+    return found + (end - piece <= 4 and _is_stop_word(data, piece, end))
+
+
+@inner
 def _is_stop_word(data: NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether this word of at most four bytes is, in lower case, one of: the be to of and that have with."""
     packed = 1  # before the first byte, so that a NUL there counts
@@ -355,13 +418,16 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
     digits = at
     while at < end:
         code, width = decode(data, at, end)
-        if not (classes[code] & DIGIT or (at > digits and (code == 0x2C or code == 0x2E))):
+        if not (classes[code] & DECIMAL or (at > digits and (code == 0x2C or code == 0x2E))):
             break
         at += width
     if at == digits:
         return False
-    if at < end and (_LOWERED[data[at]] == 0x6B or _LOWERED[data[at]] == 0x6D or _LOWERED[data[at]] == 0x62):
-        at += 1
+    if at < end:
+        if _LOWERED[data[at]] == 0x6D or _LOWERED[data[at]] == 0x62:
+            at += 1
+        else:
+            at += _width(data, at, end, _K)
     gap = at
     while at < end:
         code, width = decode(data, at, end)
@@ -373,9 +439,11 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
     noun = 0
     while noun < len(_COUNTED_BYTES):
         place = at
-        while place < end and _COUNTED_BYTES[noun] != 0x20 and _LOWERED[data[place]] == _COUNTED_BYTES[noun]:
-            place += 1
-            noun += 1
+        width = 1
+        while place < end and _COUNTED_BYTES[noun] != 0x20 and width:
+            width = _width(data, place, end, _COUNTED_BYTES[noun])
+            place += width
+            noun += width > 0
         if _COUNTED_BYTES[noun] == 0x20:
             while place < end:
                 code, width = decode(data, place, end)
@@ -390,13 +458,33 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
 
 
 @inner
-def _matches(data: NDArray[np.uint8], at: int, end: int, phrase: NDArray[np.uint8]) -> bool:
-    if at + len(phrase) > end:
-        return False
-    place = 0
-    while place < len(phrase) and _LOWERED[data[at + place]] == phrase[place]:
-        place += 1
-    return place == len(phrase)
+def _width(data: NDArray[np.uint8], at: int, end: int, letter: np.uint8) -> int:
+    """Return the bytes of the character at `at` if it is this letter in any case, or 0; k is also the Kelvin sign."""
+    if _LOWERED[data[at]] == letter:
+        return 1
+    kelvin = letter == _K and at + 2 < end and data[at] == 0xE2 and data[at + 1] == 0x84 and data[at + 2] == 0xAA
+    return 3 if kelvin else 0
+
+
+@inner
+def _matches(data: NDArray[np.uint8], at: int, end: int, phrase: NDArray[np.uint8]) -> int:
+    """Return where a phrase that begins at `at` ends, or -1; where case is ignored, ı and İ are i and ſ is s."""
+    place = at
+    for index in range(len(phrase)):
+        if place >= end:
+            return -1
+        letter = phrase[index]
+        if _LOWERED[data[place]] == letter:
+            place += 1
+            continue
+        if place + 1 >= end:
+            return -1
+        first, second = data[place], data[place + 1]
+        dotted = letter == 0x69 and first == 0xC4 and (second == 0xB0 or second == 0xB1)
+        if not dotted and not (letter == 0x73 and first == 0xC5 and second == 0xBF):
+            return -1
+        place += 2
+    return place
 
 
 @inner
@@ -411,18 +499,34 @@ def _space_before(data: NDArray[np.uint8], at: int, start: int, classes: NDArray
 
 
 @inner
+def _has_phrase(data: NDArray[np.uint8], start: int, end: int) -> bool:
+    """Whether a phrase stands anywhere in a line."""
+    for at in range(start, end):
+        letter = _LOWERED[data[at]]
+        if (letter == 0x69 or letter == 0xC4) and _matches(data, at, end, _CART) >= 0:
+            return True
+        if letter == 0x72 and _matches(data, at, end, _MORE) >= 0:
+            return True
+        if (letter == 0x73 or letter == 0xC5) and _matches(data, at, end, _SIGN) >= 0:
+            return True
+    return False
+
+
+@inner
 def _phrases(
     data: NDArray[np.uint8],
     origin: int,
     start: int,
     end: int,
     classes: NDArray[np.uint8],
+    flags: np.int64,
     spans: NDArray[np.int64],
     held: int,
 ) -> tuple[NDArray[np.int64], int, bool]:
     r"""Cut `\s?items in cart`, then `\s?read more...$` (three characters of any kind), then `^sign-in\s?`.
 
-    Only in lines of at most ten words. Says whether nothing but white space is left of a line that had a phrase.
+    Only in lines of at most ten words. The page's last line is stripped before the second, the first line before the
+    third. Says whether nothing but white space is left of a line that had a phrase.
     """
     words, at = 0, start
     inside = False
@@ -434,58 +538,56 @@ def _phrases(
         at += width
         if words > MAX_PHRASE_WORDS:
             return spans, held, False
-    before = held
-    at = start
-    while at < end:
-        if _LOWERED[data[at]] == 0x69 and _matches(data, at, end, _CART):
-            from_at = _space_before(data, at, start, classes)
-            if held > before and from_at < origin + spans[held - 1, 1]:
-                from_at = at
-            spans = with_room(spans, held)
-            held = add(spans, held, before, from_at - origin, at + len(_CART) - origin, _PHRASE)
-            at += len(_CART)
-        else:
-            at += 1
-    spans = with_room(spans, held)
-    cut_end = end
-    if held > before and origin + spans[held - 1, 1] == end:
-        cut_end = origin + spans[held - 1, 0]  # the line's end is cut already
-    three, chars = cut_end, 0
-    while three > start and chars < 3:
-        three -= 1
-        chars += data[three] & 0xC0 != 0x80
-    at = three - len(_MORE)
-    if chars == 3 and at >= start and _matches(data, at, cut_end, _MORE):
-        touched = held > before and origin + spans[held - 1, 1] > at and origin + spans[held - 1, 1] < cut_end
-        if not touched:
-            from_at = _space_before(data, at, start, classes)
-            if cut_end < end:
-                held -= 1
-            held = add(spans, held, before, from_at - origin, end - origin, _PHRASE)
-            cut_end = from_at
-    begin = start
-    if held > before and origin + spans[before, 0] == start:
-        begin = origin + spans[before, 1]
-    if _matches(data, begin, cut_end, _SIGN):
-        at = begin + len(_SIGN)
-        if at < cut_end:
-            code, width = decode(data, at, cut_end)
-            if classes[code] & SPACE:
-                at += width
-        if begin > start:
-            spans[before, 1] = at - origin
-        else:
-            held = insert(spans, held, before, begin - origin, at - origin, _PHRASE)
-    if held == before:
+    if not _has_phrase(data, start, end):
         return spans, held, False
-    at, index = start, before
+    # What is left of the line, and where each byte of it stood.
+    text, places = np.empty(end - start, np.uint8), np.empty(end - start, np.int64)
+    left, at = 0, start
     while at < end:
-        if index < held and origin + spans[index, 0] <= at:
-            at = max(at, origin + spans[index, 1])
-            index += 1
-            continue
-        code, width = decode(data, at, end)
-        if not classes[code] & SPACE:
-            return spans, held, False
-        at += width
-    return spans, held, True
+        after = _matches(data, at, end, _CART)
+        if after >= 0:
+            if left and places[left - 1] == at - 1:
+                left = _space_before(text, left, 0, classes)
+            at = after
+        else:
+            text[left], places[left] = data[at], at
+            left += 1
+            at += 1
+    all_left = left
+    if flags & _IS_LAST:
+        left = _stripped(text, 0, left, classes)
+    stripped = left
+    if flags & _READ_MORE:
+        three, chars = left, 0
+        while three > 0 and chars < 3:
+            three -= 1
+            chars += text[three] & 0xC0 != 0x80
+        at = three - len(_MORE)
+        if chars == 3 and at >= 0 and _matches(text, at, left, _MORE) >= 0:
+            left = _space_before(text, at, 0, classes)
+    sign = begin = 0
+    if flags & _SIGN_IN:
+        while flags & _IS_FIRST and sign < left:
+            code, width = decode(text, sign, left)
+            if not classes[code] & SPACE:
+                break
+            sign += width
+        after = _matches(text, sign, left, _SIGN)
+        if after >= 0:
+            begin = after
+            if after < left:
+                code, width = decode(text, after, left)
+                begin += width if classes[code] & SPACE else 0
+        else:
+            sign = 0
+    if _stripped(text, begin, left, classes) == begin:
+        return spans, held, all_left < end - start or left < stripped or begin > 0
+    before, at = held, start
+    for index in range(all_left):
+        if index < sign or begin <= index < left or index >= stripped:
+            spans = with_room(spans, held)
+            held = add(spans, held, before, at - origin, places[index] - origin, _PHRASE)
+            at = places[index] + 1
+    spans = with_room(spans, held)
+    held = add(spans, held, before, at - origin, end - origin, _PHRASE)
+    return spans, held, False

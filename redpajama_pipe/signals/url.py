@@ -55,9 +55,9 @@ def compute(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     urls = documents.urls.to_pylist() if documents.urls is not None else [None] * len(documents.texts)
     categories: list[str | None] = []
     entries: list[str | None] = []
-    for url in urls:
-        match = lists.match(url) if url is not None else None
-        none = None if url is None else ""
+    for url, valid in zip(urls, documents.utf8.valid, strict=True):
+        match = lists.match(url) if url is not None and valid else None
+        none = None if url is None or not valid else ""
         categories.append(match.category if match else none)
         entries.append(str(match) if match else none)
     values = {"url_block_category": categories, "url_block_match": entries}

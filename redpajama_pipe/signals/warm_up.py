@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from redpajama_pipe.errors import PipelineError, SetupError
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Annotate
+from redpajama_pipe.settings.annotate import Annotate
 from redpajama_pipe.signals.catalogue import FAMILIES
 
 if TYPE_CHECKING:
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 MOST_PROCESSES = 8  # each holds some 300 MB
 _ALONE = "language and hashes"
 _LONGEST = ("redpajama_v2", "c4", "datatrove", "refinedweb", _ALONE)
-_COMMAND = "from redpajama_pipe.signals.warm_up import serve; serve()"
+# Ctrl-C reaches every process of a terminal: the one that asked ends the others, which would print traces.
+_COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "from redpajama_pipe.signals.warm_up import serve; serve()"
+)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from redpajama_pipe import recipe
@@ -9,17 +7,17 @@ from redpajama_pipe.signals import gopher
 from redpajama_pipe.signals.annotation import annotation_schema, settings_of
 
 
-def made(tmp_path: Path, **keys: object) -> Recipe:
+def made(**keys: object) -> Recipe:
     source = {"name": "a", "kind": "jsonl", "paths": ["a.jsonl"]}
     return recipe.from_tree({"name": "r", "sources": [source], **keys}, "r")
 
 
-def test_signals_of_gopher_are_always_stored(tmp_path: Path) -> None:
-    settings = settings_of(made(tmp_path, filter={"rule_sets": []}))
+def test_signals_of_gopher_are_always_stored() -> None:
+    settings = settings_of(made(filter={"rule_sets": []}))
     assert list(settings.signals) == [signal.name for signal in gopher.SIGNALS]
     assert annotation_schema(settings).names[-24:] == list(settings.signals)
 
 
-def test_recipe_that_asks_for_no_such_signal_is_refused(tmp_path: Path) -> None:
+def test_recipe_that_asks_for_no_such_signal_is_refused() -> None:
     with pytest.raises(RecipeError, match="no signal 'word_cont'; nearest: word_count"):
-        settings_of(made(tmp_path, annotate={"signals": ["word_cont"]}))
+        settings_of(made(annotate={"signals": ["word_cont"]}))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peak_memory import measured
 
-from redpajama_pipe.signals import c4, c4_fineweb_kernels, c4_kernels, c4_pages, score, sentence_kernels
+from redpajama_pipe.signals import c4, c4_kernels, c4_pages, fineweb_kernels, score, sentence_kernels
 from redpajama_pipe.text import classes
 from redpajama_pipe.text.buffers import utf8
 from redpajama_pipe.tokens.spans import apply_spans
@@ -27,14 +27,19 @@ OF_LINES = ("punctuated_line_fraction", "short_line_fraction", "duplicate_line_c
 
 
 @settings(max_examples=50)
-@given(st.lists(pages | st.none(), min_size=1, max_size=4), st.integers(1, 200), st.integers(1, 200), st.integers(1, 5))
+@given(
+    st.lists(pages | st.none(), min_size=1, max_size=4),
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.sampled_from([2, 4, 8]),
+)
 def test_windows_pieces_and_rounds_change_nothing(texts: list[str | None], window: int, piece: int, most: int) -> None:
     array = pa.array(texts, pa.string())
     expected = score(array, NAMES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(c4_kernels, "WINDOW", window)
         patch.setattr(c4_pages, "PIECE", piece)
-        patch.setattr(c4_fineweb_kernels, "MOST_LINES", most)
+        patch.setattr(fineweb_kernels, "ROOM", most)
         assert score(array, NAMES).equals(expected)
 
 
@@ -54,6 +59,15 @@ def test_finewebs_signals_are_those_of_the_cleaned_page(texts: list[str]) -> Non
     assert found[3].to_pylist() == [
         None if none else value for none, value in zip(blank, expected[3].to_pylist(), strict=True)
     ]
+
+
+def test_a_line_is_known_in_the_pieces_after_its_own() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(c4_pages, "PIECE", 8)
+        patch.setattr(fineweb_kernels, "ROOM", 2)
+        texts = ["One is here.\nTwo is here.\nOne is here.", "\n".join(f"Line {n} is here." for n in range(8))]
+        found = score(pa.array(texts), [f"c4_fineweb_{OF_LINES[2]}"])
+    assert found[0].to_pylist() == [1 / 3, 0]
 
 
 def pieces_of(texts: list[bytes], *, size: int, within_lines: bool) -> list[tuple[int, list[bytes]]]:
@@ -97,9 +111,10 @@ def test_a_null_page_is_empty_whatever_lies_under_it() -> None:
     nothing = np.empty((0, 3), np.int64), np.zeros(3, np.int64)
     (piece,) = c4_pages.Pages(data, offsets, valid, *nothing).pieces()
     assert piece.offsets.tolist() == [0, 0, 6]
-    rows = score(array, NAMES).to_pylist()
+    names = [*NAMES, *(f"fineweb_{name}" for name in OF_LINES)]
+    rows = score(array, names).to_pylist()
     assert set(rows[0].values()) == {None}
-    assert rows[1] == score(pa.array(["a b c."]), NAMES).to_pylist()[0]
+    assert rows[1] == score(pa.array(["a b c."]), names).to_pylist()[0]
 
 
 # Prints how many bytes of memory another byte of text takes: the peak of 4.5 MB over that of 1.5 MB.

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redpajama_pipe.signals import datatrove, datatrove_kernels, dolma, dolma_kernels, score
+from redpajama_pipe.signals import (
+    datatrove,
+    datatrove_kernels,
+    datatrove_repetition_kernels,
+    datatrove_token_kernels,
+    dolma,
+    dolma_kernels,
+    score,
+)
 from redpajama_pipe.text import characters, classes
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
@@ -35,7 +43,7 @@ def tokens_of(text: str) -> list[str]:
         raw = piece.encode()
         edges = [0, len(raw)]
         if not re.fullmatch("[A-Za-z]+", piece):
-            parts = datatrove_kernels._part(np.frombuffer(raw, np.uint8), 0, len(raw), flags, bounds)
+            parts = datatrove_token_kernels._part(np.frombuffer(raw, np.uint8), 0, len(raw), flags, bounds)
             edges = bounds[: parts + 1].tolist()
         tokens += [raw[start:end].decode() for start, end in pairwise(edges)]
     return tokens
@@ -143,6 +151,8 @@ WORDS = [
     "don't",
     "U.S.",
     "a-b",
+    "éto",
+    "\0to",
 ]
 GAPS = [" ", "  ", "\n", "\n\n", "\n \n", "\n\n\n", "\r\n", "\t", "\u2028", "\u00a0", "\u3000", "\x1c", ""]
 documents = st.one_of(
@@ -194,6 +204,10 @@ def test_more_documents_than_table_generations() -> None:
         ("$5 5kg 50% C#", ["$", "5", "5", "kg", "50", "%", "C", "#"]),
         ("https://a.org/b-c?d=e www.example.com", ["https://a.org/b-c?d=e", "www.example.com"]),
         ("“quoted” —dash— wait…", ["“", "quoted", "”", "—", "dash", "—", "wait", "…"]),
+        ("a©b Great!😀Thanks ♥you♥ 🥱no", ["a", "©", "b", "Great!", "😀", "Thanks", "♥", "you", "♥", "🥱no"]),
+        ("36.6°C. 5°c. so♥. a♥♥b", ["36.6", "°", "C", ".", "5", "°", "c", ".", "so", "♥", ".", "a", "♥", "♥", "b"]),
+        ("\u2329a\u232a MR. jul. Jul. (p.", ["\u2329", "a", "\u232a", "MR", ".", "jul", ".", "Jul.", "(", "p."]),
+        ("Ph.D. ab.B r., x…—y", ["Ph.D.", "ab", ".", "B", "r.", ",", "x", "…", "—y"]),
         ("foo_bar __init__ a=b", ["foo_bar", "_", "_", "init", "_", "_", "a", "=", "b"]),
     ],
 )
@@ -241,8 +255,9 @@ def test_kernels_read_the_flags_that_the_tables_hold() -> None:
         assert getattr(dolma_kernels, flag) == getattr(characters, flag)
     table, base = datatrove.flags(), classes.classes()
     for flag in ("SPACE", "LINE_BREAK", "UPPER", "ALPHANUMERIC"):
-        kept = (table & getattr(datatrove_kernels, flag)) != 0
+        kept = (table & getattr(datatrove_token_kernels, flag)) != 0
         assert (kept == ((base & getattr(classes, flag)) != 0)).all()
+    assert datatrove_repetition_kernels.SPACE == datatrove_token_kernels.SPACE
 
 
 def test_signals_are_made_of_tallies_that_are_counted() -> None:

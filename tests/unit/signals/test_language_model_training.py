@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.recipe import Perplexity
+from redpajama_pipe.settings.models import Perplexity
 from redpajama_pipe.signals import perplexity, score
 from redpajama_pipe.signals.resources import Resources
 from redpajama_pipe.stages.train_language_model import PROGRAMS, train_models

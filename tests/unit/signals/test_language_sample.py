@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from redpajama_pipe import recipe
 from redpajama_pipe.errors import RecipeError, SetupError
-from redpajama_pipe.recipe import Annotate, to_tree
+from redpajama_pipe.settings.annotate import Annotate
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.signals import language
 from redpajama_pipe.signals.annotation import annotate, annotation_schema
 from redpajama_pipe.signals.language_sample import windows

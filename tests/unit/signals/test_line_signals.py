@@ -1,19 +1,24 @@
 """FineWeb's, RefinedWeb's and RedPajama-V1's signals against their published code, restated."""
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from peak_memory import measured
 
 from redpajama_pipe.signals import datatrove, fineweb_kernels, redpajama_v1_kernels, refinedweb_kernels, score
 from redpajama_pipe.text import classes
 from redpajama_pipe.tokens.spans import apply_spans
 
-LINES = ["a b c.", "a b c", "Ab? ", "é！", "x" * 30, "x" * 31 + ".", "", " ", "\t", "a b c.\r", "\u3000"]
+LINES = [
+    "a b c.", "a b c", "Ab? ", "é！", "x" * 30, "x" * 31 + ".", "", " ", "\t", "a b c.\r", "\u3000", "x" * 16, "x" * 17,
+    "x" * 71 + "é", "é" * 40 + "x", "語" * 30,
+]  # fmt: skip
 line_documents = st.lists(st.sampled_from(LINES), max_size=12).map("\n".join) | st.text(max_size=30)
 
 
@@ -30,12 +35,38 @@ def by_fineweb(text: str) -> list[float | None]:
     ]
 
 
-@settings(max_examples=200)
-@given(st.lists(line_documents, min_size=1, max_size=5))
-def test_finewebs_signals_equal_its_code(texts: list[str]) -> None:
-    names = [f"fineweb_{n}_fraction" for n in ("punctuated_line", "short_line", "duplicate_line_char")]
-    rows = score(pa.array(texts, pa.string()), names).to_pylist()
-    assert [list(row.values()) for row in rows] == [by_fineweb(text) for text in texts]
+OF_LINES = [f"fineweb_{n}_fraction" for n in ("punctuated_line", "short_line", "duplicate_line_char")]
+NONE: list[float | None] = [None, None, None]
+
+
+@settings(max_examples=300)
+@given(st.lists(line_documents | st.none(), min_size=1, max_size=5), st.sampled_from([fineweb_kernels.ROOM, 2, 8]))
+def test_finewebs_signals_equal_its_code_in_any_number_of_rounds(texts: list[str | None], room: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fineweb_kernels, "ROOM", room)
+        rows = score(pa.array(texts, pa.string()), OF_LINES).to_pylist()
+    assert [list(row.values()) for row in rows] == [NONE if text is None else by_fineweb(text) for text in texts]
+
+
+# Prints how many bytes of memory eight megabytes of text take, in all.
+MEASURE = """
+import pyarrow as pa
+from peak_memory import peak
+from redpajama_pipe.signals import score
+names = [f"fineweb_{n}_fraction" for n in ("punctuated_line", "short_line", "duplicate_line_char")]
+score(pa.array(["a"]), names)
+different = "".join(f"Line {number} is met once in this text.\\n" for number in range(200_000))
+for lines in ("spam ham " * 900_000, different):
+    array = pa.array([lines])
+    print(peak(lambda: score(array, names)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_finewebs_memory_is_a_table_of_lines() -> None:
+    one_line, many_lines = map(int, measured(MEASURE))
+    assert one_line < 1 << 20
+    assert many_lines < (1 << 19) * 8 + (1 << 20)  # twice as many hashes as lines, to a power of two
 
 
 COUNTER = re.compile(
@@ -104,8 +135,18 @@ def test_a_page_without_its_cuts_is_what_dclm_writes(text: str) -> None:
     assert fraction == pytest.approx((words(text) - words(left)) / words(text))
 
 
-@settings(max_examples=300)
-@given(st.lists(st.sampled_from([line for line in WEB if "ign-in" not in line]), max_size=8).map("\n".join))
+PHRASES = [
+    "items in cart", "Items In Cart ", "sign-in", "Sign-in ", "sign-", "in", "read more...", "Read moreabc", "read m",
+    "ore..", " ", "  ", "\t", "\u2028", "\n", "\n\n\n", "x", "a b", "12", "word ", "3 likes",
+]  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(WEB), max_size=8).map("\n".join) | st.lists(st.sampled_from(PHRASES)).map("".join))
+@example("items in cart sign-in x")  # the first line is stripped before sign-in is looked for at its start
+@example("a b read more...  items in cart")  # the last one before read more at its end
+@example("a b\nitems in cart\n sign-in x\nread more... \nitems in cart")
+@example(" \u2028A B\nitems in cart sign-items in cartin x")
 def test_the_ends_of_a_page_are_stripped_between_corrections(text: str) -> None:
     assert corrected([text])[0][0] == by_dclm(text)
 
@@ -125,6 +166,12 @@ def test_a_page_may_be_left_empty(text: str) -> None:
         ("one two three four five six seven eight Read more...", "one two three four five six seven eight"),
         ("one two three four five six seven eight nine Read more...",) * 2,  # eleven words
         ("a\rb", "a\rb"),  # two words
+        ("²3 likes", "²3 likes"),  # a superscript is a letter to \\w, and no number to \\d
+        ("3 li\u212aes", ""),  # str.lower() makes a k of the Kelvin sign
+        ("3\u212a likes", ""),
+        ("3 like\u017f", "3 like\u017f"),
+        ("a b \u0130temſ ın cart", "a b"),  # a regular expression that ignores case knows ı and İ for i and ſ for s
+        ("ſıgn-\u0130n a b", "a b"),
     ],
 )
 def test_bounds_of_the_corrections(line: str, left: str) -> None:
@@ -135,8 +182,18 @@ def test_bounds_of_the_corrections(line: str, left: str) -> None:
 def test_stop_words_are_counted_in_any_case_and_whole() -> None:
     text = "The be\tTO\rof xbe and, that\x0bhave WITH\nbe\u00a0to the"
     counted = score(pa.array([text, "be", "a"]), ["refinedweb_stop_word_count"])[0].to_pylist()
-    # the be to of that have with the; not `and,`, `xbe` or what a no-break space joins
-    assert counted == [8, 1, 0]
+    # the be to of that have with be to the; not `and,` or `xbe`
+    assert counted == [10, 1, 0]
+
+
+SPACES = "\0 \n\x1c\x85\u00a0\u1680\u2003\u2028\u202f\u205f\u3000\u200béは"
+
+
+@given(st.lists(st.sampled_from([*SPACES, "the", "Be", "bE", "x"])).map("".join))
+def test_stop_words_stand_between_white_space_of_any_kind(text: str) -> None:
+    """mlfoundations/dclm: baselines/mappers/filters/content_filters.py, stop_word_filter."""
+    counted = score(pa.array([text], pa.string()), ["refinedweb_stop_word_count"])[0].to_pylist()
+    assert counted == [sum(word.lower() in ("the", "be") for word in text.split())]
 
 
 @given(st.lists(st.text(max_size=20) | line_documents, min_size=1, max_size=5))

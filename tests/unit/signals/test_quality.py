@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from redpajama_pipe.errors import SetupError
-from redpajama_pipe.recipe import Quality
+from redpajama_pipe.settings.models import Quality
 from redpajama_pipe.signals import score
 from redpajama_pipe.signals.fasttext_library import load_model
 from redpajama_pipe.signals.quality import line_of, quality

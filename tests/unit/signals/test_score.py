@@ -173,6 +173,9 @@ def test_stop_words_are_null_without_a_stop_list_for_the_language() -> None:
     names = ["stop_word_count"]
     assert score(texts, names, language=pa.array(["en", "de", None, "en"]))[0].to_pylist() == [2, None, None, None]
     assert score(texts, names, language="fr")[0].null_count == 4
+    for kind in (pa.dictionary(pa.int32(), pa.string()), pa.large_string(), pa.string_view()):
+        languages = pa.array(["en", "de", None, "en"]).cast(kind)
+        assert score(texts, names, language=languages)[0].to_pylist() == [2, None, None, None]
     with pytest.raises(ValueError, match="2 languages for 4 documents"):
         score(texts, names, language=pa.array(["en", "de"]))
 

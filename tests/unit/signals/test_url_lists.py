@@ -62,15 +62,15 @@ def test_match(folder: Path, url: str, expected: str | None) -> None:
 
 
 def test_columns_tell_no_url_from_not_listed(folder: Path) -> None:
-    texts = pa.array(["a", "b", "c"])
-    urls = pa.array([None, "http://wicked.example/", "http://good.example/"])
+    texts = pa.array(["a", "b", "c", None, None])
+    urls = pa.array([None, "http://wicked.example/", "http://good.example/", "http://wicked.example/", "http://a.b/"])
     names = ["url_block_category", "url_block_match"]
     batch = score(texts, names, urls=urls, resources=Resources(url_lists=str(folder)))
     assert batch.to_pydict() == {
-        "url_block_category": [None, "adult", ""],
-        "url_block_match": [None, "domain wicked.example", ""],
+        "url_block_category": [None, "adult", "", None, None],
+        "url_block_match": [None, "domain wicked.example", "", None, None],
     }
-    assert score(texts, names, resources=Resources(url_lists=str(folder)))[0].to_pylist() == [None] * 3
+    assert score(texts, names, resources=Resources(url_lists=str(folder)))[0].to_pylist() == [None] * 5
 
 
 def test_signal_asked_for_by_name_needs_lists(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from redpajama_pipe.errors import SetupError
-from redpajama_pipe.recipe import Annotate
+from redpajama_pipe.settings.annotate import Annotate
 from redpajama_pipe.signals import warm_up as module
 from redpajama_pipe.signals.catalogue import FAMILIES, SIGNALS, select
 from redpajama_pipe.signals.language import find_model
