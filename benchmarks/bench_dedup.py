@@ -37,7 +37,7 @@ from redpajama_pipe import decisions, session
 from redpajama_pipe.dedup.bands import lsh_probability
 from redpajama_pipe.dedup.minhash import MinHashSpec, sign_batch
 from redpajama_pipe.dedup.shingles import shingle_hashes
-from redpajama_pipe.recipe import Dedup
+from redpajama_pipe.settings.dedup import Dedup
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import connected_components
 
 from redpajama_pipe import session
 from redpajama_pipe.dedup.bands import lsh_probability
-from redpajama_pipe.recipe import Dedup
+from redpajama_pipe.settings.dedup import Dedup
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

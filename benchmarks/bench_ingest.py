@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.html import MAIN_CONTENT
 from redpajama_pipe.sources.record import Split
 from redpajama_pipe.sources.unit import Unit, ingest_unit

@@ -20,8 +20,10 @@ import numpy as np
 
 from redpajama_pipe import manifest
 from redpajama_pipe.tokens.indexed import IndexedWriter, ShardedDataset
-from redpajama_pipe.tokens.loader import SequenceReader, TokenLoader, open_run, rank_batches
-from redpajama_pipe.tokens.schedule import build_index, plan_steps, write_schedule
+from redpajama_pipe.tokens.loader import TokenLoader, rank_batches
+from redpajama_pipe.tokens.order import Order, Part, write_order
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
+from redpajama_pipe.tokens.schedule import build_index, plan_steps
 
 SEQ_LEN = 2048
 BATCH = 32
@@ -44,7 +46,7 @@ def write_run(folder: Path, tokens: int, mean: int) -> None:
     sizes = ShardedDataset([folder / "tokens" / name for name in names]).sizes
     index = build_index(sizes, SEQ_LEN, plan.num_samples, 1234)
     extra = {"epochs": 1.0, "steps": plan.steps, "samples": plan.samples, "batch_size": BATCH, "shards": names}
-    write_schedule(folder / "schedule" / "1_epochs", index, extra)
+    write_order(folder / "schedule" / "1_epochs", Order((Part(index),)), extra)
     schedules = [{"epochs": 1.0, "folder": "1_epochs"}]
     manifest.write(str(folder / "schedule"), "schedule", {"tokens": packed.hash}, {}, {"schedules": schedules}, [])
 

@@ -12,7 +12,6 @@ process, the best of several rounds; the first call, which compiles or loads the
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import subprocess
 import time
@@ -21,7 +20,7 @@ from collections.abc import Callable
 import datasketch
 import numpy as np
 import pyarrow as pa
-import zstandard
+from bench_signals import read
 
 from redpajama_pipe.dedup.content import content_hash
 from redpajama_pipe.dedup.minhash import MinHashSpec, sign, sign_batch
@@ -73,19 +72,6 @@ def datatrove(text):
 found["datatrove " + version("datatrove") + ", from text"] = seconds(datatrove, texts)
 print(json.dumps(found))
 """
-
-
-def read(path: str, most: int) -> list[str]:
-    """Read the `text` of JSON lines until there are `most` bytes of it."""
-    texts, size = [], 0
-    with open(path, "rb") as raw:
-        lines = zstandard.ZstdDecompressor().stream_reader(raw) if path.endswith(".zst") else raw
-        for line in io.TextIOWrapper(lines, encoding="utf-8"):
-            texts.append(json.loads(line)["text"])
-            size += len(texts[-1].encode())
-            if size >= most:
-                break
-    return texts
 
 
 def synthetic(most: int) -> list[str]:

@@ -44,8 +44,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from redpajama_pipe import manifest, schema, storage
-from redpajama_pipe.recipe import Schedule as Settings
-from redpajama_pipe.recipe import to_tree
+from redpajama_pipe.settings.tokens import Schedule as Settings
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
 from redpajama_pipe.tokens.blend import requests

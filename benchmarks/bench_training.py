@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from bench_loader import SEQ_LEN, write_run  # beside this file
 
-from redpajama_pipe.tokens.loader import INPUT_IDS
+from redpajama_pipe.tokens.reader import INPUT_IDS
 from redpajama_pipe.training import loop, models
 from redpajama_pipe.training.devices import accumulating, autocast, distribute, machine, open_world, peak_flops
 from redpajama_pipe.training.loop import Settings

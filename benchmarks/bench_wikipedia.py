@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import mwparserfromhell
 
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources import wikitext
 from redpajama_pipe.sources.record import Document, Split
 from redpajama_pipe.sources.streams import MemberStream

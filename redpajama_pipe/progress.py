@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from redpajama_pipe.report import figures
+
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
@@ -50,8 +52,9 @@ class Progress:
         measure: returns (done, total).
         stream: where to; standard error by default.
         quiet: show nothing while it works.
-        doing: what to say while nothing can be counted yet.
+        doing: what to say while nothing can be counted; an attribute too, as it may change.
         counted: what `measure` counts, such as "files"; bytes by default.
+        rate: say how many of them a second; of bytes it is always said.
     """
 
     def __init__(
@@ -63,16 +66,19 @@ class Progress:
         quiet: bool = False,
         doing: str = "starting",
         counted: str = "",
+        rate: bool = False,
     ) -> None:
         self._label = label
         self._context = context
         self._measure = measure
         self._stream = stream or sys.stderr
         self._quiet = quiet
-        self._doing = doing
+        self.doing = doing
         self._counted = counted
+        self._says_rate = rate
         self._stop = threading.Event()
         self._began = 0.0
+        self._waited = 0.0  # seconds, until there was something to count
         # the first of the Spark stages that run now, since when it was seen, and the tasks done by then
         self._step: tuple[int, float, int] | None = None
         self._shown = False
@@ -116,19 +122,24 @@ class Progress:
         elapsed = time.monotonic() - self._began
         if self._measure is not None:
             done, total = self._measure()
-            text = self._amount(elapsed, done, total) if total else self._doing
-            left = _left(elapsed, done, total)
+            if not total:
+                self._waited = elapsed
+            worked = elapsed - self._waited
+            text = self._amount(worked, done, total) if total else self.doing
+            left = _left(worked, done, total)
         else:
             done, total, left = self._tasks()
             # between two Spark actions nothing runs, as when a plan is made
-            waiting = self._doing if self._step is None else "planning the next step"
+            waiting = self.doing if self._step is None else "planning the next step"
             text = f"{done:.0f} of {total:.0f} tasks" if total else waiting
         return f"{text}, {human_seconds(elapsed)}{left}"
 
-    def _amount(self, elapsed: float, done: float, total: float) -> str:
+    def _amount(self, seconds: float, done: float, total: float) -> str:
+        pace = done / max(seconds, 1e-9)
         if self._counted:
-            return f"{done:,.0f} of {total:,.0f} {self._counted}"
-        rate = f", {human_bytes(done / max(elapsed, 1e-9))}/s" if done else ""
+            rate = f", {figures.compact(pace)} a second" if self._says_rate and done else ""
+            return f"{done:,.0f} of {total:,.0f} {self._counted}{rate}"
+        rate = f", {human_bytes(pace)}/s" if done else ""
         return f"{human_bytes(done)} of {human_bytes(total)}{rate}"
 
     def _tasks(self) -> tuple[float, float, str]:

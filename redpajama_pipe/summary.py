@@ -15,7 +15,7 @@ def build_summary(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     """Add up the stages' manifests.
 
     `documents_in` counts every record that should have become a document, so quarantined ones too;
-    skipped records (requests, redirects, images) are none.
+    skipped records (requests, redirects, images) are none. `language_sample_bytes` is there when it was set.
 
     Raises:
         ManifestError: a stage did not finish.
@@ -65,10 +65,12 @@ def build_summary(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
         }
         for shard in tokens.counts["shards"]
     ]
+    sampled = folder.annotate_settings().get("language_sample_bytes", 0)
     return {
         "recipe": recipe.name,
         "sources": sources,
         "languages": dict(sorted(languages.items(), key=lambda item: (-item[1]["tokens"], item[0]))),
+        **({"language_sample_bytes": sampled} if sampled else {}),
         "tokenizer": tokens.counts["tokenizer"],
         "tokens": tokens.counts["tokens"],
         "shards": shards,

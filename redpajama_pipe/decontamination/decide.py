@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from redpajama_pipe.decontamination.index import Index
-from redpajama_pipe.recipe import Decontaminate
+from redpajama_pipe.settings.decontaminate import Decontaminate
 
 STAGE = "decontaminate"
 RULE = "contaminated"

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import EvaluationSet, Source
+from redpajama_pipe.settings.decontaminate import EvaluationSet
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.sanitise import clean
 from redpajama_pipe.sources.streams import open_stream

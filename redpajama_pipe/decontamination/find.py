@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from redpajama_pipe.decontamination.decide import STAGE, Hit, decide
 from redpajama_pipe.decontamination.index import load
 from redpajama_pipe.document_parts import read_members
-from redpajama_pipe.recipe import Decontaminate
 from redpajama_pipe.schema import DECISIONS, DOC_ID, LANGUAGE, PART, ROW, SOURCE, spark_ddl
+from redpajama_pipe.settings.decontaminate import Decontaminate
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -21,7 +21,7 @@ from redpajama_pipe import storage
 from redpajama_pipe.decontamination import grams
 from redpajama_pipe.decontamination.evaluation_sets import Examples
 from redpajama_pipe.decontamination.grams import Table, Units, letters_of
-from redpajama_pipe.recipe import Decontaminate
+from redpajama_pipe.settings.decontaminate import Decontaminate
 from redpajama_pipe.text.buffers import utf8
 
 LEAST, MOST, PERCENTILE = 8, 13, 5  # of n where it is chosen for each set: Brown et al. 2020, appendix C

@@ -1,6 +1,8 @@
 """Words of ASCII text, 64 bytes at a time: a vector says which bytes are letters, and bits say where words end.
 
 About 0.8 ns a byte of English, where byte after byte takes 2.3 ns.
+
+The kernels that call it are cached with it: delete their caches after a change of this file.
 """
 
 from __future__ import annotations

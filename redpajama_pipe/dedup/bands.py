@@ -6,13 +6,11 @@ chapter 3.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
-from scipy.integrate import quad
 
 
 def band_keys(signatures: NDArray[Any], bands: int, rows: int) -> NDArray[np.uint64]:
@@ -46,37 +44,6 @@ def band_keys(signatures: NDArray[Any], bands: int, rows: int) -> NDArray[np.uin
 def lsh_probability(similarity: float, bands: int, rows: int) -> float:
     """Give the chance that two documents of this Jaccard similarity share a band: 1 - (1 - s**rows)**bands."""
     return float(1.0 - (1.0 - similarity ** float(rows)) ** float(bands))
-
-
-@lru_cache(maxsize=256)
-def optimal_param(
-    threshold: float, num_perm: int, false_positive_weight: float = 0.5, false_negative_weight: float = 0.5
-) -> tuple[int, int]:
-    """Choose the bands and rows whose S-curve is nearest to a step at the threshold.
-
-    Note what that means: with 128 values, a threshold of 0.8 gives 9 bands of 13 rows, which find 40 % of the pairs
-    at exactly 0.8.
-
-    Args:
-        threshold: Jaccard similarity.
-        num_perm: values in a signature; bands * rows is at most that. 10 ms for 128, 2 s for 9,000.
-        false_positive_weight: of the area under the curve below the threshold.
-        false_negative_weight: of the area over it above.
-
-    Returns:
-        bands, rows. Of equally good ones the fewest bands, then the fewest rows.
-
-    Source: datasketch/lsh.py, _optimal_param. Unlike MinHashLSH, one band is accepted, as RedPajama-V2 has it.
-    """
-    best, least = (0, 0), float("inf")
-    for bands in range(1, num_perm + 1):
-        for rows in range(1, num_perm // bands + 1):
-            above = quad(lambda s, b, r: 1.0 - lsh_probability(s, b, r), threshold, 1.0, args=(bands, rows))[0]
-            below = quad(lsh_probability, 0.0, threshold, args=(bands, rows))[0]
-            error = below * false_positive_weight + above * false_negative_weight
-            if error < least:
-                best, least = (bands, rows), error
-    return best
 
 
 @njit(cache=True, nogil=True)

@@ -20,8 +20,8 @@ from redpajama_pipe.dedup.components import COMPONENT
 from redpajama_pipe.dedup.hash_store import HashStore
 from redpajama_pipe.dedup.index_similar import most_similar_old
 from redpajama_pipe.dedup.walk import CONTAINMENT, EQUAL_VALUES, JACCARD, join_components, walk
-from redpajama_pipe.recipe import Dedup
 from redpajama_pipe.schema import DECISIONS, DOC_ID, LANGUAGE, SOURCE
+from redpajama_pipe.settings.dedup import Dedup
 
 RULE, RULE_OF_INDEX = "near_duplicate", "near_duplicate_of_index"
 KEYS, VALUES = "keys", "values"

@@ -87,7 +87,7 @@ def exact_duplicates(documents: DataFrame, keep_order: str, key: str = "text") -
     Args:
         documents: doc_id, source, language, content_hash, byte_count and what `key` reads and `keep_order` mentions;
             those that an earlier stage dropped are not in it, or they could be the ones that stay.
-        keep_order: as `recipe.Dedup.keep_order`: of equal documents the first in this order stays.
+        keep_order: as `Dedup.keep_order`: of equal documents the first in this order stays.
         key: one of KEYS: what they are to be equal in.
 
     Returns:

@@ -29,11 +29,6 @@ class HashStore:
         self._file: IO[bytes] | None = None
         self.bytes = 0
 
-    @property
-    def in_file(self) -> bool:
-        """Whether the values are in a file."""
-        return self._file is not None
-
     def append(self, values: NDArray[np.uint64]) -> None:
         """Add values at the end."""
         if len(values) == 0:

@@ -19,9 +19,10 @@ from redpajama_pipe.dedup.component_decisions import KEYS, VALUES
 from redpajama_pipe.dedup.minhash import MinHashSpec
 from redpajama_pipe.errors import ManifestError, RecipeError
 from redpajama_pipe.manifest import Manifest
-from redpajama_pipe.recipe import Recipe, digest
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.schema import BYTE_COUNT, CONTENT_HASH, DOC_ID, SIGNATURE, SOURCE, spark_ddl
+from redpajama_pipe.settings.tree import digest
 from redpajama_pipe.tables import FILES, TableWriter, file_row
 
 if TYPE_CHECKING:

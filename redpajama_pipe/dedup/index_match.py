@@ -30,7 +30,6 @@ from redpajama_pipe.dedup.edges import CHUNK, EDGES, Forest, check_buckets, sign
 from redpajama_pipe.dedup.index import FILE_NAME, INDEX, Index
 from redpajama_pipe.dedup.minhash import MinHashSpec
 from redpajama_pipe.dedup.near import OpenPart, check_components, with_values
-from redpajama_pipe.recipe import Dedup
 from redpajama_pipe.schema import (
     BYTE_COUNT,
     CONTENT_HASH,
@@ -43,6 +42,7 @@ from redpajama_pipe.schema import (
     SOURCE,
     spark_ddl,
 )
+from redpajama_pipe.settings.dedup import Dedup
 
 EXACT_RULE = "exact_duplicate_of_index"
 

@@ -22,8 +22,8 @@ from redpajama_pipe.dedup.byte_columns import ID_BYTES, fixed_width
 from redpajama_pipe.dedup.lines_spans import Cut, Repeated, merge_cuts
 from redpajama_pipe.dedup.lines_units import SPAN_BYTES, Unit, find_units, rows_of
 from redpajama_pipe.document_parts import read_members
-from redpajama_pipe.recipe import Lines
 from redpajama_pipe.schema import BYTE_COUNT, DECISIONS, DOC_ID, LANGUAGE, PART, ROW, SOURCE, spark_ddl
+from redpajama_pipe.settings.dedup import Lines
 
 OpenPart = Callable[[str], pq.ParquetFile]
 Pass = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -54,7 +54,7 @@ def repeated_lines(
             `c4` those that stay in the end, or a copy could be kept in a document that goes.
         open_part: opens a document part by its name, on any worker; the part has columns doc_id and text.
         lines: the recipe's.
-        keep_order: as `recipe.Dedup.keep_order`: of equal units the first in the first document in this order stays.
+        keep_order: as `Dedup.keep_order`: of equal units the first in the first document in this order stays.
         groups: mode `ccnet`: document part → its group; parts are compared within their group. None: all are one.
         num_partitions: tasks of each shuffle; 0: spark.sql.shuffle.partitions. Changes no row.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +18,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from redpajama_pipe import recipe
 from redpajama_pipe.dedup.shingles import NORMALIZATIONS, hash_runs
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.annotate import MinHash
 from redpajama_pipe.text.vectors import address, constant, splat, vector
 
-SCHEMES = ("affine32", "affine64", "legacy", "redpajama_v2", "datatrove_sha1", "datatrove")
+if TYPE_CHECKING:
+    import datasketch
+
+DATASKETCH_SCHEMES = ("affine32", "affine64", "legacy")
+SCHEMES = (*DATASKETCH_SCHEMES, "redpajama_v2", "datatrove_sha1", "datatrove")
 
 _MERSENNE = (1 << 61) - 1
 _REDPAJAMA_SEED = 42
@@ -90,7 +94,7 @@ class MinHashSpec:
             raise RecipeError(f"minhash: seed is {self.seed}; the scheme redpajama_v2 is defined with seed 42")
 
     @classmethod
-    def of(cls, settings: recipe.MinHash) -> MinHashSpec:
+    def of(cls, settings: MinHash) -> MinHashSpec:
         """Make the spec of a recipe's settings."""
         return cls(
             num_perm=settings.num_perm,
@@ -197,6 +201,26 @@ def read_signatures(column: pa.Array, spec: MinHashSpec) -> NDArray[Any]:
         places = offsets[:-1][signed][:, None] + np.arange(width)
         signatures[signed] = data[places].view(spec.dtype)
     return signatures
+
+
+def to_datasketch(column: pa.Array, spec: MinHashSpec) -> list[datasketch.MinHash]:
+    """Read a column that `sign_batch` wrote as datasketch's objects, which its indexes take and its functions compare.
+
+    Returns:
+        (documents,) the MinHash that datasketch makes of the same shingles; of none where the column is null.
+
+    Raises:
+        ValueError: the scheme is not one of datasketch's, or a signature has another length.
+    """
+    import datasketch
+
+    if spec.scheme not in DATASKETCH_SCHEMES:
+        raise ValueError(f"datasketch has no scheme {spec.scheme!r}; it has: {', '.join(DATASKETCH_SCHEMES)}")
+    drawn = permutations(spec)
+    return [
+        datasketch.MinHash(seed=spec.seed, hashvalues=values, permutations=drawn, scheme=spec.scheme)
+        for values in read_signatures(column, spec)
+    ]
 
 
 def _sign(texts: pa.Array, spec: MinHashSpec) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -29,8 +29,8 @@ from redpajama_pipe.dedup.minhash import MinHashSpec, read_signatures
 from redpajama_pipe.dedup.shingles import shingle_hashes
 from redpajama_pipe.document_parts import read_members
 from redpajama_pipe.gate import check_component
-from redpajama_pipe.recipe import Dedup
 from redpajama_pipe.schema import DECISIONS, DOC_ID, LANGUAGE, PART, ROW, SIGNATURE, SOURCE, spark_ddl
+from redpajama_pipe.settings.dedup import Dedup
 
 OpenPart = Callable[[str], pq.ParquetFile]
 

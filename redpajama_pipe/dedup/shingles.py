@@ -134,22 +134,6 @@ def shared_values(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> int:
     return shared
 
 
-@njit(cache=True, nogil=True)
-def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
-    """Divide the size of the intersection by that of the union.
-
-    Args:
-        a: ascending, without repetitions, as `shingle_hashes` gives them.
-        b: likewise.
-
-    Returns:
-        In [0, 1]. Two empty sets give 0.0: a document shorter than one shingle is like no other.
-    """
-    shared = shared_values(a, b)
-    union = len(a) + len(b) - shared
-    return shared / union if union else 0.0
-
-
 def _distinct(pieces: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     values.sort()

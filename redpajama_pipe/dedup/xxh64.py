@@ -1,6 +1,8 @@
 """XXH64 with seed 0 of many byte spans: what datatrove hashes shingles with unless told otherwise.
 
 Source: Yann Collet, xxHash fast digest algorithm, specification 0.1.1 (github.com/Cyan4973/xxHash).
+
+The kernels that call it are cached with it: delete their caches after a change of this file.
 """
 
 from __future__ import annotations

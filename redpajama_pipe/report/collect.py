@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from redpajama_pipe import __version__, decisions, manifest, schema, storage
 from redpajama_pipe.manifest import Manifest
-from redpajama_pipe.recipe import Recipe, digest
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.collect_cuts import cut_rows, with_texts
 from redpajama_pipe.report.collect_duplicates import clusters, described_rules, duplicates, part_of
 from redpajama_pipe.report.collect_signals import histograms
@@ -29,6 +29,7 @@ from redpajama_pipe.report.model import (
 )
 from redpajama_pipe.rules import ruleset
 from redpajama_pipe.run_folder import DECIDING, RunFolder
+from redpajama_pipe.settings.tree import digest
 from redpajama_pipe.stages.dedup_documents import part_opener
 from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.stages.pack_tokens import keep
@@ -94,8 +95,18 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
         schedules=[_schedule_row(row) for row in schedule.counts["schedules"]] if schedule else [],
         shards=[_shard_row(shard) for shard in tokens.counts["shards"]] if tokens else [],
         stages=_stages(folder, annotated, steps, tokens, schedule),
-        facts={"recipe": digest(recipe)[:16], "redpajama_pipe": __version__},
+        facts=facts_of(recipe, folder),
     )
+
+
+def facts_of(recipe: Recipe, folder: RunFolder) -> dict[str, str]:
+    """Return what identifies a run, and a setting that makes its languages differ from the published definition."""
+    sampled = folder.annotate_settings().get("language_sample_bytes", 0)
+    return {
+        "recipe": digest(recipe)[:16],
+        "redpajama_pipe": __version__,
+        **({"annotate.language_sample_bytes": f"{sampled:,}"} if sampled else {}),
+    }
 
 
 Sizes = Mapping[tuple[str, str], tuple[int, int]]

@@ -111,7 +111,8 @@ def _binner(
 
 def _edges(low: float, high: float, bounds: Sequence[float]) -> tuple[list[float], bool]:
     """Choose bin edges that hold the bulk of the values and every bound; a wide positive range gets a log scale."""
-    low, high = min(low, *bounds), max(high, *(bound for bound in bounds if bound <= 20 * max(high, 1e-9)), 1e-9)
+    near = [bound for bound in bounds if high <= 0 or bound <= 20 * high]
+    low, high = min([low, *bounds]), max([high, *near])
     if low >= 0 and high > 200:
         start = max(low, 1.0)
         ratio = (high * 1.05 / start) ** (1 / BINS)

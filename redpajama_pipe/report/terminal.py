@@ -51,20 +51,17 @@ def wrap(text: str, columns: int) -> Iterator[str]:
 
     An empty text gives no line.
     """
-    line = ""
+    line, used = "", 0
     for word in text.split(" "):
-        joined = f"{line} {word}" if line else word
-        if width(joined) <= columns:
-            line = joined
+        wide = width(word)
+        if line and used + 1 + wide <= columns:
+            line, used = f"{line} {word}", used + 1 + wide
             continue
         if line:
             yield line
-        line = word
-        while width(line) > columns:
-            # at least one character, or a wide one would never fit one column
-            head = _prefix(line, columns) or line[:1]
-            yield head
-            line = line[len(head) :]
+        *full, line = _pieces(word, columns) if wide > columns else [word]
+        used = width(line)
+        yield from full
     if line:
         yield line
 
@@ -88,6 +85,23 @@ def _columns(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _pieces(word: str, columns: int) -> list[str]:
+    """Cut a word into pieces of at most `columns`; the last one has room, and may be empty."""
+    pieces = []
+    begin = used = 0
+    for index, character in enumerate(word):
+        wide = _columns(character)
+        if used + wide > columns:
+            if begin < index:
+                pieces.append(word[begin:index])
+            begin, used = index, 0
+            if wide > columns:  # or it would never fit
+                pieces.append(character)
+                begin, wide = index + 1, 0
+        used += wide
+    return [*pieces, word[begin:]]
 
 
 def _prefix(text: str, columns: int) -> str:

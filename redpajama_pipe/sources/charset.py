@@ -55,12 +55,6 @@ class Decoded:
     source: str
 
 
-def whatwg_name(label: str) -> str | None:
-    """Return the name of the encoding that a label means, such as "windows-1252" for latin1; None: no such label."""
-    found = _lookup(label)
-    return found[0] if found else None
-
-
 def content_type_charset(value: str | None) -> str | None:
     """Return the charset parameter of a Content-Type."""
     found = _PARAMETER.search(value) if value else None

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.lines import Line, read_lines
 from redpajama_pipe.sources.record import Document, Quarantined, Record, Skipped
 from redpajama_pipe.sources.sanitise import clean
@@ -84,7 +84,8 @@ class _Parser:
         raw = _at(tree, self._text_path)
         if not isinstance(raw, str):
             known = ", ".join(sorted(tree))[:200]
-            what = "is absent" if raw is None else f"is a {type(raw).__name__}"
+            absent = "is null" if source.text_field in tree else "is absent"
+            what = absent if raw is None else f"is a {type(raw).__name__}"
             return self._bad(line, "no_text", f"field {source.text_field!r} {what}; the keys are: {known}")
         text = clean(raw)
         if not text.strip():

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.record import Split
 from redpajama_pipe.sources.remote import DEFAULT, Retry, hidden, is_http
 from redpajama_pipe.sources.remote_store import client_errors, filesystem_of

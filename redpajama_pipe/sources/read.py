@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.record import Record, Split
 from redpajama_pipe.sources.remote import DEFAULT, Retry, open_remote, reading
 from redpajama_pipe.sources.streams import MemberStream

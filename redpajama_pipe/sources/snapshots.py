@@ -15,7 +15,7 @@ import zlib
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.record import Split
 from redpajama_pipe.sources.remote import Retry, fetch, hidden
 

@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redpajama_pipe import schema, storage
-from redpajama_pipe.recipe import Annotate, Source, digest
+from redpajama_pipe.settings.annotate import Annotate
+from redpajama_pipe.settings.source import Source
+from redpajama_pipe.settings.tree import digest
 from redpajama_pipe.sources.provenance import host_of, snapshot_of
 from redpajama_pipe.sources.record import Document, Quarantined, Record, Skipped, Split
 from redpajama_pipe.sources.remote import DEFAULT, Retry
@@ -351,7 +353,7 @@ class _QuarantineWriter:
 
 
 def find_receipt(documents: str, unit: Unit) -> Receipt | None:
-    """Return a unit's receipt, or None when it is not done, not as asked now, or a part of it is missing."""
+    """Return a unit's receipt, or None when it is not done, not as asked now, damaged, or a part of it is missing."""
     path = receipt_path(documents, unit)
     return _checked(documents, unit, path) if storage.exists(path) else None
 
@@ -365,7 +367,10 @@ def load_receipts(documents: str, units: list[Unit]) -> Iterator[tuple[Unit, Rec
 
 
 def _checked(documents: str, unit: Unit, path: str) -> Receipt | None:
-    found = Receipt.from_json(storage.read_bytes(path))
+    try:
+        found = Receipt.from_json(storage.read_bytes(path))
+    except (ValueError, KeyError, TypeError):
+        return None
     whole = all(
         storage.exists(storage.join(documents, part.file.path))
         and storage.size(storage.join(documents, part.file.path)) == part.file.bytes

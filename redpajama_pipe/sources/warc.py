@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.charset import Decoded, content_type_charset
 from redpajama_pipe.sources.html import ExtractionError, Page
 from redpajama_pipe.sources.http_message import (

@@ -26,7 +26,8 @@ from typing import Any
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError, RecipeError
 from redpajama_pipe.progress import Progress, human_bytes
-from redpajama_pipe.recipe import Recipe, Source
+from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.remote import DEFAULT, Retry, fetch, open_remote
 from redpajama_pipe.sources.wiki_splits import is_index
 

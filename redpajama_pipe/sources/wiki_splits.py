@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.record import Quarantined, Record, Split
 from redpajama_pipe.sources.remote import DEFAULT, Retry, is_http, open_remote
 from redpajama_pipe.sources.streams import Fault, MemberStream

@@ -17,7 +17,7 @@ from xml.parsers import expat
 import orjson
 
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources import wikitext
 from redpajama_pipe.sources.identifiers import UniqueIds
 from redpajama_pipe.sources.record import Document, Quarantined, Record, Skipped, Split

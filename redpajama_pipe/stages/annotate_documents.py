@@ -15,8 +15,10 @@ from redpajama_pipe import manifest, schema, storage
 from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Annotate, Recipe, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.annotate import Annotate
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import FILES, TableWriter, file_row
 

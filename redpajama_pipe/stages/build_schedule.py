@@ -16,8 +16,9 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import PipelineError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Recipe, build, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import build, to_tree
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.blend import check_weights, label_documents
 from redpajama_pipe.tokens.indexed import ShardedDataset

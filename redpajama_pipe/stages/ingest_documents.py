@@ -23,8 +23,10 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import GateError, InputError, RecipeError, ReconcileError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress, human_bytes
-from redpajama_pipe.recipe import Annotate, Recipe, build, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.annotate import Annotate
+from redpajama_pipe.settings.tree import build, to_tree
 from redpajama_pipe.signals.annotation import settings_of
 from redpajama_pipe.signals.warm_up import warm_up_for_workers
 from redpajama_pipe.sources.remote import Retry, is_local, stat

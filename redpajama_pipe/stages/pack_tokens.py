@@ -16,8 +16,9 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import PipelineError, ReconcileError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress, human_bytes
-from redpajama_pipe.recipe import Recipe, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.pack import PackSettings, packer, read_rows, shard_name
@@ -201,7 +202,10 @@ def training_texts(kept: DataFrame, recipe: Recipe, folder: RunFolder, total: in
     from pyspark.sql import functions as F
 
     if not total:
-        raise PipelineError("no document is kept, so there is no text to train a tokenizer on; see the report")
+        raise PipelineError(
+            "no document is kept, so there is no text to train a tokenizer on; "
+            f"`redpajama-pipe report --output {folder.path}` shows why"
+        )
     share = min(1.0, recipe.tokenize.train_bytes / total)
     # ids are evenly spread, so this is a sample that only the corpus decides
     chosen = kept.where(decisions.id_place() <= F.lit(int(share * 0xFFFFFFFF))).select(

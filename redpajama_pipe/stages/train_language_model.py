@@ -16,9 +16,10 @@ from redpajama_pipe import schema, storage
 from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import RecipeError, SetupError
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Perplexity, Recipe
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.models import Perplexity
 from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.text.ccnet import normalize
 from redpajama_pipe.tokens.pack import read_rows

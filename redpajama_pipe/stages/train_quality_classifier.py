@@ -19,9 +19,11 @@ from redpajama_pipe import schema, storage
 from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Quality, Recipe, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.models import Quality
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.signals.fasttext_library import load_model
 from redpajama_pipe.signals.fasttext_training import train
 from redpajama_pipe.signals.quality import NEGATIVE, POSITIVE, line_of, quality

@@ -18,8 +18,9 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Recipe, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages.filter_documents import read_annotated
 from redpajama_pipe.stages.pack_tokens import keep, kept_inputs, part_sizes, training_texts
 from redpajama_pipe.storage import File

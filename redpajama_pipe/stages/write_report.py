@@ -12,8 +12,9 @@ from redpajama_pipe import manifest, storage
 from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Recipe, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import to_tree
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

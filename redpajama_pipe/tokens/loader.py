@@ -19,31 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redpajama_pipe.errors import SetupError
-from redpajama_pipe.tokens.reader import (
-    INPUT_IDS,
-    LOSS_MASK,
-    Borders,
-    Piece,
-    SequenceReader,
-    open_folders,
-    open_run,
-    schedule_folders,
-)
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
 
-__all__ = [
-    "INPUT_IDS",
-    "LOSS_MASK",
-    "Borders",
-    "Piece",
-    "SequenceReader",
-    "TokenDataset",
-    "TokenLoader",
-    "iterable_dataset",
-    "open_folders",
-    "open_run",
-    "rank_batches",
-    "schedule_folders",
-]
+# the reader too: what a training script needs, from one module
+__all__ = ["SequenceReader", "TokenDataset", "TokenLoader", "iterable_dataset", "open_run", "rank_batches"]
 
 
 def rank_batches(

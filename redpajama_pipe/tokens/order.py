@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.recipe import Schedule as Settings
+from redpajama_pipe.settings.tokens import Schedule as Settings
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens import blend
 from redpajama_pipe.tokens.packing import (
@@ -317,7 +317,7 @@ def write_order(folder: str | Path, order: Order, extra: Mapping[str, Any] | Non
 
 
 def read_order(folder: str | Path) -> tuple[Order, dict[str, Any]]:
-    """Map an order that `write_order` or `schedule.write_schedule` wrote to a local folder.
+    """Map an order that `write_order` wrote to a local folder.
 
     Returns:
         The order, whose arrays are read as they are used, and schedule.json.

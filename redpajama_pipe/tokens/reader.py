@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from redpajama_pipe import manifest, storage
 from redpajama_pipe.errors import InputError, ManifestError
-from redpajama_pipe.recipe import digest
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import digest
 from redpajama_pipe.tokens.indexed import IndexedDataset, read_remote
 from redpajama_pipe.tokens.order import Part, array_hashes, read_order
 from redpajama_pipe.tokens.packing import PackedSchedule, Packing
@@ -97,7 +97,7 @@ def open_folders(tokens: str | Path, schedule: str | Path, epochs: float | None 
     folders = schedule_folders(places[1])
     said = ", ".join(f"{each:g}" for each in folders)
     if epochs is None and len(folders) > 1:
-        raise InputError(f"{schedule} has schedules of {said} epochs; say which with epochs=")
+        raise InputError(f"{schedule} has schedules of {said} epochs; say which: --epochs, in Python epochs=")
     wanted = next(iter(folders)) if epochs is None else epochs
     if wanted not in folders:
         raise InputError(f"{schedule} has no schedule of {wanted:g} epochs; there are: {said}")

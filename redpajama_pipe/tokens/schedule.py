@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 Mode = Literal["joint_shuffle", "megatron", "sequential_epochs"]
 PARTS = ("doc_idx", "sample_idx", "shuffle_idx")
 BLOCK = 512  # lengths read ahead
-
-
-class Sequences(Protocol):
-    """What a schedule reads from: `indexed.IndexedDataset` or `indexed.ShardedDataset`."""
-
-    sizes: NDArray[np.int32]
-
-    def get(self, sequence: int, offset: int = 0, length: int | None = None) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -220,58 +212,10 @@ def _shuffle_dtype(sequences: int) -> np.dtype[Any]:
     return np.dtype("<u4") if sequences < np.iinfo(np.uint32).max - 1 else np.dtype("<i8")
 
 
-def sample(schedule: Schedule, dataset: Sequences, turn: int) -> NDArray[np.int64]:
-    """Read the sequence of one turn.
-
-    Returns:
-        (seq_len + 1,) ids: all but the last are inputs, all but the first are labels. Documents follow each other
-        without padding.
-
-    Raises:
-        IndexError: `turn` is not in 0 … len(schedule) - 1; never wraps around.
-        InputError: the schedule was not built for these shards.
-    """
-    if not 0 <= turn < len(schedule):
-        raise IndexError(f"turn {turn} of a schedule of {len(schedule)}")
-    row = int(schedule.shuffle_idx[turn])
-    first, begin = map(int, schedule.sample_idx[row])
-    last, end = map(int, schedule.sample_idx[row + 1])
-    pieces = []
-    try:
-        for position in range(first, last + 1):
-            start = begin if position == first else 0
-            length = end + 1 - start if position == last else None
-            pieces.append(dataset.get(int(schedule.doc_idx[position]), start, length))
-    except IndexError as error:
-        raise InputError(f"the schedule was built for other shards: {error}") from error
-    ids = np.concatenate(pieces).astype(np.int64)
-    if len(ids) != schedule.seq_len + 1:
-        raise InputError(f"the schedule was built for other shards: turn {turn} has {len(ids)} ids")
-    return ids
-
-
 def index_names(schedule: Schedule, prefix: str = "train_0", infix: str = "") -> dict[str, str]:
     """Name the three files as GPT-NeoX does; its head has an infix after the seed."""
     stem = f"{prefix}_indexmap_{schedule.num_samples}ns_{schedule.seq_len}sl_{schedule.seed}s{infix}"
     return {part: f"{stem}_{part}.npy" for part in PARTS}
-
-
-def write_schedule(
-    folder: str | Path, schedule: Schedule, extra: Mapping[str, Any] | None = None, prefix: str = "train_0"
-) -> list[File]:
-    """Write the three arrays and schedule.json, which names them, into a folder of their own.
-
-    Args:
-        folder: path or URL.
-        schedule: what `build_index` gave.
-        extra: more to say in schedule.json, such as steps and batch_size.
-        prefix: of the arrays' names.
-
-    Returns:
-        The files written, schedule.json last.
-    """
-    described, files = write_index(folder, schedule, prefix)
-    return [*files, write_description(folder, {**(extra or {}), **described})]
 
 
 def write_index(folder: str | Path, schedule: Schedule, prefix: str) -> tuple[dict[str, Any], list[File]]:
@@ -308,16 +252,6 @@ def write_description(folder: str | Path, described: Mapping[str, Any]) -> File:
 def name_file(file: File) -> dict[str, str]:
     """Return how schedule.json names a file."""
     return {"name": file.path, "sha256": file.sha256}
-
-
-def read_schedule(folder: str | Path) -> Schedule:
-    """Map a schedule that `write_schedule` wrote to a local folder; the arrays are read as they are used.
-
-    Raises:
-        InputError: schedule.json or an array is missing or damaged.
-    """
-    with usable(folder):
-        return map_index(folder, read_description(folder))
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:

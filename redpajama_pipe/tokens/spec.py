@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from redpajama_pipe import catalog, recipe, storage
+from redpajama_pipe import catalog, storage
 from redpajama_pipe.errors import RecipeError, SetupError
+from redpajama_pipe.settings.tree import build
 
 # megatron/data/indexed_dataset.py, best_fitting_dtype (EleutherAI/gpt-neox): 65,500, not 65,536.
 UINT16_VOCABULARY = 65_500
@@ -113,7 +114,7 @@ def load_spec(name: str) -> TokenizerSpec:
     """
     where = f"tokenize/{name}"
     tree: dict[str, Any] = {"name": Path(name).stem, **catalog.load("tokenize", name)}
-    spec = recipe.build(TokenizerSpec, tree, where)
+    spec = build(TokenizerSpec, tree, where)
     if spec.trained and (spec.files or spec.cases):
         raise RecipeError(f"{where}: a trained tokenizer has no files and no cases")
     if spec.kind == "hf_json" and spec.algorithm != "bpe":

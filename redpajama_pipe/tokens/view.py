@@ -26,6 +26,7 @@ from redpajama_pipe.errors import InputError, ManifestError
 from redpajama_pipe.report import figures, terminal
 from redpajama_pipe.report.explain import WIDTH
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import build
 from redpajama_pipe.tokens.encode import Encoder, open_encoder
 from redpajama_pipe.tokens.lookup import Lookup, Visit
 from redpajama_pipe.tokens.reader import Piece, SequenceReader, open_run, schedule_folders
@@ -73,11 +74,6 @@ class Row:
     row: int
     turn: int
     passages: Sequence[Passage]
-
-
-def view_step(run: str | Path, step: int, row: int | None = None, epochs: float | None = None) -> str:
-    """Return what the model sees at a step; arguments and errors as `view_lines`."""
-    return "".join(f"{line}\n" for line in view_lines(run, step, row, epochs))
 
 
 def view_lines(run: str | Path, step: int, row: int | None = None, epochs: float | None = None) -> Iterator[str]:
@@ -170,7 +166,7 @@ def open_tokenizer(folder: RunFolder, packed: manifest.Manifest | None = None) -
         SetupError: its file is not there.
     """
     packed = packed or manifest.read(folder.tokens)
-    spec = recipe.build(TokenizerSpec, packed.recipe["spec"], f"the tokenizer of {folder.tokens}")
+    spec = build(TokenizerSpec, packed.recipe["spec"], f"the tokenizer of {folder.tokens}")
     trained = [file.path for file in packed.files if file.path == f"tokenizer{spec.model_suffix}"]
     if trained:
         return open_encoder(spec, storage.join(folder.tokens, trained[0]), "reference")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from redpajama_pipe import manifest, storage
 from redpajama_pipe.run_folder import RunFolder
-from redpajama_pipe.tokens.loader import SequenceReader
+from redpajama_pipe.tokens.reader import SequenceReader
 
 
 def read_map(reader: SequenceReader, shard: int, columns: Sequence[str]) -> pa.Table:

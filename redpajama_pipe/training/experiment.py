@@ -30,6 +30,7 @@ from redpajama_pipe import manifest, recipe, storage
 from redpajama_pipe.errors import InputError
 from redpajama_pipe.progress import Progress, human_seconds
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import build, digest, to_tree
 from redpajama_pipe.training import experiment_corpus as corpora
 from redpajama_pipe.training import experiment_measures as measures
 from redpajama_pipe.training import experiment_report, models
@@ -70,7 +71,7 @@ def run(experiment: Experiment, output: str, master: str | None = None, *, quiet
     scored = _score_all(experiment, folder, quiet)
     results = {
         "title": experiment.title,
-        "settings": recipe.to_tree(replace(experiment, data="")),
+        "settings": to_tree(replace(experiment, data="")),
         "machine": _machine(),
         "seconds": round(time.monotonic() - began, 1),
         "corpus": counts,
@@ -142,7 +143,7 @@ def _same_tokenizer(folder: Path) -> list[str]:
         return [f"tokenize.tokenizer={section['tokenizer']}"]
     spec, path = _tokenizer(folder)
     entry = folder / "tokenizer.yaml"
-    tree = recipe.to_tree(spec)
+    tree = to_tree(spec)
     tree |= {
         "trained": False,
         "source": "trained by the arm standard",
@@ -159,7 +160,7 @@ def _tokenizer(folder: Path) -> tuple[Any, str]:
 
     run_folder = RunFolder.at(str(folder / "standard"))
     section = manifest.read(run_folder.tokens).recipe
-    spec = recipe.build(TokenizerSpec, section["spec"], "tokenizer of the arm standard")
+    spec = build(TokenizerSpec, section["spec"], "tokenizer of the arm standard")
     if spec.trained:
         return spec, str(Path(run_folder.tokens, f"tokenizer{spec.model_suffix}"))
     return spec, str(find_file(spec, recipe.load(run_folder.recipe).tokenize.path))
@@ -275,7 +276,7 @@ def _score_all(experiment: Experiment, folder: Path, quiet: bool) -> list[dict[s
         for trial in todo:
             trained = checkpoint.latest(str(folder / "trainings" / trial.folder))
             assert trained is not None
-            asked = recipe.digest(
+            asked = digest(
                 {
                     "rows": _ROWS,
                     "checkpoint": trained.manifest.hash,
@@ -304,7 +305,7 @@ def _score_all(experiment: Experiment, folder: Path, quiet: bool) -> list[dict[s
 
 def _questions(experiment: Experiment, folder: Path) -> tuple[Probes, list[NDArray[np.int64]], list[bool]]:
     """Return the probes, and the held-out documents with which of them are contaminated."""
-    from redpajama_pipe.tokens.loader import open_run
+    from redpajama_pipe.tokens.reader import open_run
     from redpajama_pipe.training.experiment_scores import Probes, beginnings
 
     held_out = corpora.read_held_out(folder / "corpus")
@@ -337,7 +338,7 @@ def _score(
 ) -> dict[str, Any]:
     import torch
 
-    from redpajama_pipe.tokens.loader import open_run
+    from redpajama_pipe.tokens.reader import open_run
     from redpajama_pipe.training import checkpoint
     from redpajama_pipe.training.experiment_scores import beginnings, document_losses, exposures, score
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source, digest
+from redpajama_pipe.settings.source import Source
+from redpajama_pipe.settings.tree import digest
 from redpajama_pipe.training.experiment_plan import Corpus
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".jsonl.bz2")

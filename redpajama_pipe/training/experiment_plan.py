@@ -9,7 +9,7 @@ from typing import Literal
 
 from redpajama_pipe import catalog
 from redpajama_pipe.errors import CatalogError, RecipeError
-from redpajama_pipe.recipe import apply_override, build
+from redpajama_pipe.settings.tree import apply_override, build
 
 Arm = Literal["standard", "deduped"]
 ARMS: tuple[Arm, ...] = ("standard", "deduped")

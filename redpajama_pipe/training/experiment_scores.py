@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from redpajama_pipe.tokens.loader import Piece, SequenceReader
 from redpajama_pipe.tokens.lookup import Lookup
+from redpajama_pipe.tokens.reader import Piece, SequenceReader
 from redpajama_pipe.training.experiment_measures import match
 from redpajama_pipe.training.memorisation import extractible, times_seen
 from redpajama_pipe.training.rows import NO_LABEL

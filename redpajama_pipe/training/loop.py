@@ -21,9 +21,10 @@ import yaml
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError, PipelineError, RecipeError
-from redpajama_pipe.recipe import to_tree
 from redpajama_pipe.report import figures
-from redpajama_pipe.tokens.loader import INPUT_IDS, TokenLoader
+from redpajama_pipe.settings.tree import to_tree
+from redpajama_pipe.tokens.loader import TokenLoader
+from redpajama_pipe.tokens.reader import INPUT_IDS
 from redpajama_pipe.training import checkpoint, metrics
 from redpajama_pipe.training.checkpoint import Checkpoint
 from redpajama_pipe.training.devices import (

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,12 @@ from numpy.typing import NDArray
 
 from redpajama_pipe import manifest, schema
 from redpajama_pipe.errors import InputError, ManifestError, RecipeError, SetupError
-from redpajama_pipe.progress import Progress, human_seconds
 from redpajama_pipe.report import figures
 from redpajama_pipe.report.table import format_table
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
-from redpajama_pipe.tokens.loader import Piece, open_run
 from redpajama_pipe.tokens.lookup import Lookup, Visit
+from redpajama_pipe.tokens.reader import Piece, open_run
 from redpajama_pipe.training import checkpoint, documents
 from redpajama_pipe.training.checkpoint import Checkpoint
 from redpajama_pipe.training.windows import count_windows
@@ -166,33 +164,6 @@ def measure(
         ],
     }
     return Memorisation(pa.table(columns, schema=MEMORISATION), found.step, prompt, continuation)
-
-
-class ScoringProgress(Progress):
-    """The line that moves: sequences scored, how many a second, and about how long the others take."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        super().__init__("score", quiet=quiet, doing="opening the checkpoint")
-        self._done = self._total = 0
-        self._since = 0.0
-
-    def show(self, done: int, total: int) -> None:
-        """Take in how many sequences are scored; as `told` of `measure`."""
-        if not done:
-            self._since = time.monotonic()
-        self._done, self._total = done, total
-
-    def _state(self) -> str:
-        if not self._total:
-            return self._doing
-        text = f"{self._done:,} of {self._total:,} sequences"
-        if not self._done:
-            return text
-        if self._done == self._total:
-            return f"{text}, looking up exposures and copies"
-        pace = (time.monotonic() - self._since) / self._done
-        left = human_seconds(pace * (self._total - self._done))
-        return f"{text}, {figures.compact(1 / max(pace, 1e-9))} a second, about {left} left"
 
 
 def check_output(path: str) -> None:

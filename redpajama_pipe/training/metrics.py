@@ -81,7 +81,7 @@ class TrainingProgress(Progress):
 
     def __init__(self, first: int, total: int, quiet: bool) -> None:
         super().__init__("pretrain", quiet=quiet)
-        self._first, self._done, self._total = first, first, total
+        self._done, self._total = first, total
         self._loss = 0.0
         self._rate = 0.0
         self._step_seconds: float | None = None
@@ -95,7 +95,7 @@ class TrainingProgress(Progress):
 
     def _state(self) -> str:
         if self._step_seconds is None:
-            return self._doing
+            return self.doing
         left = human_seconds(self._step_seconds * (self._total - self._done))
         return (
             f"step {self._done:,} of {self._total:,}, loss {self._loss:.4f}, "

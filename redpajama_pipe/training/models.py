@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from redpajama_pipe import catalog
 from redpajama_pipe.errors import CatalogError, SetupError
-from redpajama_pipe.recipe import apply_override
-from redpajama_pipe.recipe import build as build_dataclass
+from redpajama_pipe.settings.tree import apply_override
+from redpajama_pipe.settings.tree import build as build_dataclass
 from redpajama_pipe.training.options import Training
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from redpajama_pipe.tokens.loader import INPUT_IDS, Piece, SequenceReader, open_run
+from redpajama_pipe.tokens.reader import INPUT_IDS, Piece, SequenceReader, open_run
 from redpajama_pipe.training.options import Attention
 
 LABELS = "labels"

@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy
 from redpajama_pipe import schema
 from redpajama_pipe.errors import InputError, RecipeError
 from redpajama_pipe.tokens.exposures import Exposures
-from redpajama_pipe.tokens.loader import INPUT_IDS, SequenceReader, rank_batches
+from redpajama_pipe.tokens.loader import rank_batches
+from redpajama_pipe.tokens.reader import INPUT_IDS, SequenceReader
 from redpajama_pipe.training import documents
 from redpajama_pipe.training.devices import World, autocast
 from redpajama_pipe.training.options import Training

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe import storage
-from redpajama_pipe.tokens.loader import SequenceReader
+from redpajama_pipe.tokens.reader import SequenceReader
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 20

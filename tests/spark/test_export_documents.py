@@ -14,8 +14,9 @@ import pytest
 
 from redpajama_pipe import manifest, recipe, schema
 from redpajama_pipe.errors import ReconcileError
-from redpajama_pipe.recipe import Source
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.source import Source
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.sources.read import read_split
 from redpajama_pipe.sources.record import Document, Split
 from redpajama_pipe.sources.unit import ingest_unit
@@ -42,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     receipts = [ingest_unit(unit, folder.documents, folder.quarantine) for unit in plan_units(loaded, None)]
     counts = _count(loaded, receipts, set()) | {"annotated": True}
     files = [part.file for receipt in receipts for part in receipt.parts]
-    section = {"sources": recipe.to_tree(loaded.sources)}
+    section = {"sources": to_tree(loaded.sources)}
     # the signals that an export reads
     for file in files:
         path = Path(folder.documents) / file.path

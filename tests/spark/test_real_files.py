@@ -12,6 +12,7 @@ import pytest
 from redpajama_pipe import recipe
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages import run_recipe
 from redpajama_pipe.tokens.encode import open_encoder
 from redpajama_pipe.tokens.indexed import IndexedDataset
@@ -26,7 +27,7 @@ Finished = tuple[Recipe, RunFolder, dict[str, Any]]
 @pytest.fixture(scope="module")
 def finished(spark: SparkSession, real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A part of conf/real_files: every small archive, the malformed ones among them, all WET and dumps, C4."""
-    tree = recipe.to_tree(recipe.load("real_files", [f"vars.data={real_data}"]))
+    tree = to_tree(recipe.load("real_files", [f"vars.data={real_data}"]))
     tree["sources"] = [source for source in tree["sources"] if source["name"] != "pile"]
     archives = [path for path in real_data.glob("warc/**/*") if path.name.endswith((".warc", ".arc", "arc.gz"))]
     tree["sources"][0]["paths"] = [str(path) for path in archives if path.stat().st_size < 300_000]

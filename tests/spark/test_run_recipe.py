@@ -19,6 +19,7 @@ from redpajama_pipe.errors import GateError, ManifestError, RecipeError, Reconci
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.life import explain_document
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages import (
     build_schedule,
     dedup_documents,
@@ -200,7 +201,7 @@ def test_partitions_and_input_order_change_no_byte(
 ) -> None:
     settings, run, _ = finished
     configure(adaptive_enabled=adaptive, shuffle_partitions=shuffle)
-    tree = recipe.to_tree(settings)
+    tree = to_tree(settings)
     tree["execution"]["partitions"] = partitions
     for source in tree["sources"]:
         folder = Path(source["root"])
@@ -248,7 +249,7 @@ def test_a_changed_threshold_redoes_the_decisions_and_no_more(
     run = RunFolder.at(str(tmp_path / "run"))
     run_recipe.run(lambda: spark, settings, run, quiet=True)
     parts = {path: path.stat().st_mtime_ns for path in Path(run.documents).glob("*.parquet")}
-    tree = recipe.to_tree(settings)
+    tree = to_tree(settings)
     tree["dedup"]["threshold"] = 0.99
     summary = run_recipe.run(lambda: spark, recipe.from_tree(tree, "test"), run, quiet=True)
     assert {path: path.stat().st_mtime_ns for path in parts} == parts
@@ -280,7 +281,7 @@ def test_new_signals_are_written_beside_the_text_and_old_ones_come_back(
     copy = RunFolder.at(str(shutil.copytree(run.path, tmp_path / "run")))
     parts = {path.name: path.stat().st_mtime_ns for path in Path(copy.documents).glob("*.parquet")}
     more = recipe.from_tree(
-        {**recipe.to_tree(settings), "annotate": {"signals": ["rps_doc_word_count", "pii_spans"]}}, "small"
+        {**to_tree(settings), "annotate": {"signals": ["rps_doc_word_count", "pii_spans"]}}, "small"
     )
     run_recipe.annotated_documents(lambda: spark, more, copy, quiet=True)
     where, _ = copy.annotated()
@@ -304,7 +305,7 @@ def test_new_signals_are_written_beside_the_text_and_old_ones_come_back(
 def test_sql_is_checked_before_anything_is_read(
     spark: SparkSession, tmp_path: Path, rule: str, order: str, message: str
 ) -> None:
-    tree = recipe.to_tree(write_corpus(tmp_path / "corpus"))
+    tree = to_tree(write_corpus(tmp_path / "corpus"))
     rules = {"name": "mine", "rules": [{"name": "r", "keep": rule, "on_null": "drop"}]}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(rules))
     tree["filter"]["rule_sets"] = [str(tmp_path / "mine.yaml")]
@@ -360,7 +361,7 @@ def test_a_part_that_vanishes_stops_the_filter(finished: Finished, spark: SparkS
 
 def test_too_many_unreadable_records_stop_the_run(finished: Finished, spark: SparkSession, tmp_path: Path) -> None:
     settings, _, _ = finished
-    tree = recipe.to_tree(settings)
+    tree = to_tree(settings)
     tree["sources"][0]["max_quarantined_share"] = 0.01
     message = (
         r"source 'first': 4 of 104 records could not be read .*bad_json 2, no_text 2.*--set sources\.first\.max_quar"
@@ -373,7 +374,7 @@ def test_a_filter_that_drops_nearly_everything_stops(finished: Finished, spark: 
     settings, _, _ = finished
     strict = tmp_path / "strict.yaml"
     strict.write_text("name: strict\nrules:\n  - {name: long, keep: word_count >= 100000, on_null: drop}\n")
-    tree = recipe.to_tree(settings)
+    tree = to_tree(settings)
     tree["filter"]["rule_sets"] = [str(strict)]
     other = RunFolder.at(str(tmp_path / "r"))
     ingest_documents.run(lambda: spark, settings, other, quiet=True)
@@ -386,7 +387,7 @@ def test_a_bucket_over_its_limit_stops_and_shows_documents(
     finished: Finished, spark: SparkSession, tmp_path: Path
 ) -> None:
     settings, _, _ = finished
-    tree = recipe.to_tree(settings)
+    tree = to_tree(settings)
     tree["dedup"]["max_bucket"] = 1
     other = RunFolder.at(str(tmp_path / "r"))
     ingest_documents.run(lambda: spark, settings, other, quiet=True)

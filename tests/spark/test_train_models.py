@@ -11,8 +11,10 @@ import pytest
 
 from redpajama_pipe import recipe
 from redpajama_pipe.errors import RecipeError, SetupError
-from redpajama_pipe.recipe import Perplexity, Recipe
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.models import Perplexity
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages import ingest_documents, train_language_model, train_quality_classifier
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def test_classifier_and_its_card(spark: SparkSession, ingested: tuple[Recipe, Ru
 
 def test_side_without_documents_is_refused(spark: SparkSession, ingested: tuple[Recipe, RunFolder]) -> None:
     made = recipe.from_tree(
-        {**recipe.to_tree(ingested[0]), "quality": {"positive": "source = 'books'", "min_chars": 0}}, "small"
+        {**to_tree(ingested[0]), "quality": {"positive": "source = 'books'", "min_chars": 0}}, "small"
     )
     with pytest.raises(RecipeError, match=r"no document for __label__wiki .*: see quality\.positive"):
         train_quality_classifier.run(lambda: spark, made, ingested[1], quiet=True)
@@ -78,7 +80,7 @@ def test_language_model_goes_through_kenlm_s_programs(
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    made = recipe.from_tree({**recipe.to_tree(ingested[0]), "perplexity": {"vocab_size": 60, "documents": 20}}, "small")
+    made = recipe.from_tree({**to_tree(ingested[0]), "perplexity": {"vocab_size": 60, "documents": 20}}, "small")
     pieces, model = train_language_model.run(lambda: spark, made, ingested[1], quiet=True)
     assert Path(model).read_bytes() == arpa.read_bytes()
     assert Path(pieces).name == "en.sp.model"

@@ -60,6 +60,15 @@ def test_an_edited_manifest_is_refused(folder: str) -> None:
         manifest.read(folder)
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"hash": "", "files": 5}', '{"hash": "", "files": [{"x": 1}]}'])
+def test_json_that_is_no_manifest_is_refused(folder: str, text: str) -> None:
+    commit(folder)
+    Path(folder, manifest.NAME).write_text(text)
+    with pytest.raises(ManifestError, match=r"_manifest\.json is no manifest .*; run the stage again"):
+        manifest.read(folder)
+    assert manifest.find(folder) is None
+
+
 def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,26 @@ def test_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     progress = Progress("ingest", measure=lambda: (30e6, 120e6), quiet=True)
     monkeypatch.setattr("redpajama_pipe.progress.time.monotonic", lambda: 10.0)
     assert progress._state() == "30.0 MB of 120.0 MB, 3.0 MB/s, 10 s, about 30 s left"
+
+
+def test_pace_of_what_is_counted_begins_when_there_is_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, measured = [0.0], (0, 0)
+    monkeypatch.setattr("redpajama_pipe.progress.time.monotonic", lambda: clock[0])
+    measure: Callable[[], tuple[float, float]] = lambda: measured  # noqa: E731
+    progress = Progress("score", measure=measure, quiet=True, doing="opening", counted="sequences", rate=True)
+    said = []
+    for now, measured in ((100.0, (0, 0)), (101.0, (0, 4096)), (104.0, (1024, 4096)), (3600.0, (4096, 4096))):  # noqa: B007
+        clock[0] = now
+        said.append(progress._state())
+    progress.doing, measured = "looking up copies", (0, 0)
+    said.append(progress._state())
+    assert said == [
+        "opening, 1 min 40 s",
+        "0 of 4,096 sequences, 1 min 41 s",
+        "1,024 of 4,096 sequences, 256 a second, 1 min 44 s, about 12 s left",
+        "4,096 of 4,096 sequences, 1.17 a second, 1 h 00 min",
+        "looking up copies, 1 h 00 min",
+    ]
 
 
 @dataclass

@@ -55,6 +55,16 @@ def test_a_missing_java_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyP
         session.java_major()
 
 
+def test_a_java_that_cannot_be_run_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "java"
+    program.write_bytes(b"no program")
+    program.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(SetupError, match=r"bin/java cannot be run \(Exec format error\); Spark needs Java 17"):
+        session.java_major()
+
+
 @pytest.mark.parametrize(
     ("master", "retried"),
     [

@@ -26,6 +26,7 @@ from redpajama_pipe.errors import GateError, ManifestError, RecipeError
 from redpajama_pipe.report.clusters import clusters_text
 from redpajama_pipe.report.life import explain_document
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages import dedup_documents, ingest_documents
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def test_an_index_has_the_same_bytes_however_the_work_is_cut(
     again = RunFolder.at(str(tmp_path / "again"))
     shutil.copytree(first.path, again.path)
     shutil.rmtree(again.dedup_index)
-    tree = recipe.to_tree(corpora.settings("a", write_index=True))
+    tree = to_tree(corpora.settings("a", write_index=True))
     tree["execution"]["partitions"] = 5
     dedup_documents.run(lambda: spark, recipe.from_tree(tree, "test"), again, quiet=True)
     assert manifest.read(again.dedup_index).hash == manifest.read(first.dedup_index).hash

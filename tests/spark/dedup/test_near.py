@@ -17,8 +17,8 @@ import pytest
 from redpajama_pipe.dedup.minhash import MinHashSpec, sign_batch
 from redpajama_pipe.dedup.near import near_duplicates
 from redpajama_pipe.errors import GateError
-from redpajama_pipe.recipe import Dedup
 from redpajama_pipe.schema import DECISIONS, spark_ddl
+from redpajama_pipe.settings.dedup import Dedup
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

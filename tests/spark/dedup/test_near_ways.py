@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 from test_near import SHINGLE, SPEC, Corpus, bands, decided, families, shingles, write
 
-from redpajama_pipe import recipe
 from redpajama_pipe.dedup.minhash import MinHashSpec, sign_batch
 from redpajama_pipe.dedup.near import near_duplicates
 from redpajama_pipe.dedup.normalizations import normalize_datatrove, normalize_redpajama_v2, normalize_slimpajama
-from redpajama_pipe.recipe import Dedup
+from redpajama_pipe.settings.annotate import MinHash
+from redpajama_pipe.settings.dedup import Dedup
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -187,7 +187,7 @@ PUBLISHED: dict[str, tuple[Callable[..., list[int] | None], tuple[list[int], lis
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_clusters_of_published_pipelines(spark: SparkSession, corpus: Corpus, preset: str) -> None:
     """`verify: none` with `survivors: components` gives their clusters: any equal band joins, the first one stays."""
-    settings = recipe.MinHash(preset=preset)
+    settings = MinHash(preset=preset)
     spec = MinHashSpec.of(settings)
     sign, (a, b) = PUBLISHED[preset]
     texts = pa.array([corpus.texts[row["doc_id"]] for row in corpus.rows], pa.string())

@@ -13,7 +13,7 @@ import pytest
 from line_references import c4, ccnet, first_lines, first_paragraphs, paragraphs
 
 from redpajama_pipe.dedup.lines import file_groups, repeated_lines, rule_of
-from redpajama_pipe.recipe import Lines
+from redpajama_pipe.settings.dedup import Lines
 from redpajama_pipe.tokens.spans import apply_spans
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from redpajama_pipe.decontamination.evaluation_sets import Example, Examples
 from redpajama_pipe.decontamination.find import windows
 from redpajama_pipe.decontamination.index import Index, build_index
 from redpajama_pipe.errors import RecipeError
-from redpajama_pipe.recipe import Decontaminate, EvaluationSet
+from redpajama_pipe.settings.decontaminate import Decontaminate, EvaluationSet
 from redpajama_pipe.tokens.spans import apply_spans
 
 ONE = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi"  # 14 words

@@ -9,7 +9,7 @@ import zstandard
 
 from redpajama_pipe.decontamination.evaluation_sets import read_set
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import EvaluationSet
+from redpajama_pipe.settings.decontaminate import EvaluationSet
 
 RECORDS = [
     {"key": 7, "question": "Which é?", "answer": {"text": "This."}, "choices": ["a", "b"], "gold": 1},

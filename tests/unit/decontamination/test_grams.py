@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from redpajama_pipe.decontamination.evaluation_sets import Example, Examples, read_set
 from redpajama_pipe.decontamination.index import Index, build_index, load, save
-from redpajama_pipe.recipe import Decontaminate, EvaluationSet
+from redpajama_pipe.settings.decontaminate import Decontaminate, EvaluationSet
 from redpajama_pipe.text.scripts import SCRIPTS_WITHOUT_SPACES
 
 TEXT = "Janet's ducks lay 16 eggs per day, and she eats three of them for her breakfast every morning"  # 19 words

@@ -1,10 +1,9 @@
-import datasketch.lsh
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redpajama_pipe.dedup.bands import band_keys, lsh_probability, optimal_param
+from redpajama_pipe.dedup.bands import band_keys, lsh_probability
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=6, max_size=6), max_size=12))
@@ -53,29 +52,3 @@ def test_a_column_slice_is_folded_as_its_copy() -> None:
 )
 def test_s_curve(bands: int, rows: int, similarity: float, probability: float) -> None:
     assert lsh_probability(similarity, bands, rows) == pytest.approx(probability, abs=5e-4)
-
-
-@pytest.mark.parametrize(
-    ("threshold", "num_perm", "param"),
-    [
-        # what RedPajama-V2 stores, then other published settings
-        (0.7, 128, (14, 9)),
-        (0.8, 128, (9, 13)),
-        (0.9, 128, (5, 25)),
-        (1.0, 128, (1, 128)),
-        (0.5, 10, (3, 3)),
-        (0.7, 250, (25, 10)),
-        (0.85, 128, (8, 16)),
-        (0.87, 128, (7, 18)),
-    ],
-)
-def test_optimal_param_is_that_of_datasketch(threshold: float, num_perm: int, param: tuple[int, int]) -> None:
-    assert optimal_param(threshold, num_perm) == param
-    assert datasketch.lsh._optimal_param(threshold, num_perm, 0.5, 0.5) == param
-
-
-def test_weights_move_the_optimum_as_in_datasketch() -> None:
-    for weights in ((0.1, 0.9), (0.9, 0.1)):
-        assert optimal_param(0.6, 40, *weights) == datasketch.lsh._optimal_param(0.6, 40, *weights)
-    # Below a threshold of 0 there is nothing to get wrong: all are equally good, and the first is taken.
-    assert optimal_param(0.0, 5, 1.0, 0.0) == datasketch.lsh._optimal_param(0.0, 5, 1.0, 0.0) == (1, 1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from redpajama_pipe.dedup.byte_columns import from_fixed_width, from_runs
 from redpajama_pipe.dedup.component_decisions import MEMBERS, decide_components
 from redpajama_pipe.dedup.hash_store import HashStore
-from redpajama_pipe.recipe import Dedup
+from redpajama_pipe.settings.dedup import Dedup
 
 PIECES = st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=5), max_size=8)
 
@@ -27,7 +27,7 @@ def test_what_was_appended_is_read_back(pieces: list[list[int]], budget: int) ->
         store.append(np.array(piece, np.uint64))
     flat = [value for piece in pieces for value in piece]
     assert store.bytes == 8 * len(flat)
-    assert store.in_file == (8 * len(flat) > budget)
+    assert (store._file is not None) == (8 * len(flat) > budget)
     assert store.values().tolist() == flat
 
 

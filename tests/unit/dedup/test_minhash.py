@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redpajama_pipe import recipe
-from redpajama_pipe.dedup.minhash import MinHashSpec, _lower_mersenne, permutations, read_signatures, sign, sign_batch
+from redpajama_pipe.dedup.minhash import (
+    MinHashSpec,
+    _lower_mersenne,
+    permutations,
+    read_signatures,
+    sign,
+    sign_batch,
+    to_datasketch,
+)
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.annotate import MinHash
 
 DATASKETCH = ("legacy", "affine32", "affine64")
 FOX = "the quick brown fox"
@@ -113,6 +121,22 @@ def test_long_documents_are_signed_as_datasketch_does(scheme: str) -> None:
     assert sign(pa.array(["a b c", text, "d e f"]), made)[1].tolist() == reference(text, made).hashvalues.tolist()
 
 
+@pytest.mark.parametrize("scheme", DATASKETCH)
+def test_a_stored_column_becomes_datasketch_s_objects(scheme: str) -> None:
+    made = spec(16, 2, scheme=scheme, seed=3)
+    for text, found in zip(TEXTS, to_datasketch(sign_batch(pa.array(TEXTS), made), made), strict=True):
+        expected = reference(text or "", made)
+        assert found == expected
+        for each in (found, expected):
+            each.update(b"one more")  # which its permutations decide
+        assert found == expected
+
+
+def test_a_scheme_that_datasketch_has_not_is_named() -> None:
+    with pytest.raises(ValueError, match="no scheme 'datatrove'; it has: affine32, affine64, legacy"):
+        to_datasketch(pa.array([], pa.binary()), spec(scheme="datatrove"))
+
+
 def test_datasketch_reads_the_signatures_and_its_index_answers_the_same() -> None:
     words = [f"w{i}" for i in range(400)]
     texts = [" ".join(words[i : i + 300]) for i in range(0, 100, 7)]
@@ -184,8 +208,8 @@ def test_documents_of_a_batch_do_not_influence_each_other() -> None:
 
 
 def test_a_recipe_s_settings_become_the_spec() -> None:
-    assert MinHashSpec.of(recipe.MinHash()) == MinHashSpec()
-    made = MinHashSpec.of(recipe.MinHash(bands=9, rows=13, scheme="legacy"))
+    assert MinHashSpec.of(MinHash()) == MinHashSpec()
+    made = MinHashSpec.of(MinHash(bands=9, rows=13, scheme="legacy"))
     assert (made.num_perm, made.bands, made.rows, made.scheme) == (117, 9, 13, "legacy")
 
 

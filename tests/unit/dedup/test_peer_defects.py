@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from redpajama_pipe import recipe
 from redpajama_pipe.dedup.bands import lsh_probability
 from redpajama_pipe.dedup.edges import signature_keys
 from redpajama_pipe.dedup.minhash import MinHashSpec, sign_batch
 from redpajama_pipe.dedup.shingles import shingle_hashes
 from redpajama_pipe.dedup.walk import join_components, walk
+from redpajama_pipe.settings.annotate import MinHash
 
 SHORT = ["four words are here", "and four are there", "", "!!!", "一二三四", "x"]
 
@@ -25,10 +25,10 @@ def components_of(texts: list[str], spec: MinHashSpec, threshold: float) -> list
     return [int(twin) for twin in twins]
 
 
-@pytest.mark.parametrize("preset", recipe.MinHash.PRESETS)
+@pytest.mark.parametrize("preset", MinHash.PRESETS)
 def test_bands_have_rows_enough_that_unlike_documents_rarely_meet(preset: str) -> None:
     # data-juicer's spark_dedup.py: 10 bands of 1 row make an edge of 89 % of the pairs at Jaccard 0.2
-    made = recipe.MinHash(preset=preset)
+    made = MinHash(preset=preset)
     assert lsh_probability(0.2, made.bands, made.rows) < 0.001
     assert lsh_probability(0.2, 10, 1) == pytest.approx(0.893, abs=5e-4)
 
@@ -36,7 +36,7 @@ def test_bands_have_rows_enough_that_unlike_documents_rarely_meet(preset: str) -
 @pytest.mark.parametrize("preset", ["default", "fineweb", "redpajama_v2_0.8", "slimpajama"])
 def test_short_documents_are_neither_joined_nor_an_error(preset: str) -> None:
     # data-juicer gives all short documents one empty signature, or raises; bigcode-dataset joined them all
-    spec = MinHashSpec.of(recipe.MinHash(preset=preset))
+    spec = MinHashSpec.of(MinHash(preset=preset))
     short = ["a few", "", "!!!", "x"] if preset == "slimpajama" else SHORT
     assert sign_batch(pa.array(short), spec).null_count == len(short)
     assert components_of(short, spec, 0.01) == [-1] * len(short)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from redpajama_pipe.export import NAMES
 from redpajama_pipe.export.layouts import COLUMNS, LAYOUTS, SCORES, file_of
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.jsonl import read_jsonl
 from redpajama_pipe.sources.record import Document
 from redpajama_pipe.sources.sanitise import clean

@@ -77,6 +77,44 @@ def test_wrapped_lines_fit_and_lose_nothing(text: str, columns: int) -> None:
         assert terminal.width(line) <= max(columns, 2)  # one wide character may be wider than one column
 
 
+def wrap_plainly(text: str, columns: int) -> list[str]:
+    """Measure the line again for each word and each cut: slow, and plainly right."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if terminal.width(joined) <= columns:
+            lines[-1] = joined
+            continue
+        rest = word
+        if lines[-1]:
+            lines.append("")
+        while terminal.width(rest) > columns:
+            fits = [size for size in range(1, len(rest)) if terminal.width(rest[:size]) <= columns]
+            size = max(fits, default=1)
+            lines[-1:] = [rest[:size], ""]
+            rest = rest[size:]
+        lines[-1] = rest
+    return lines if lines[-1] else lines[:-1]
+
+
+@given(st.lists(st.text("a東e\u0301 \u00a0…\u200b", max_size=30), max_size=4).map(" ".join), st.integers(0, 12))
+def test_wrapping_equals_measuring_the_line_again_for_each_word(text: str, columns: int) -> None:
+    assert list(terminal.wrap(text, columns)) == wrap_plainly(text, columns)
+
+
+def test_a_long_word_is_wrapped_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = 0
+
+    def columns_of(character: str) -> int:
+        nonlocal measured
+        measured += 1
+        return 1
+
+    monkeypatch.setattr(terminal, "_columns", columns_of)
+    assert len(list(terminal.wrap("x" * 5000, 50))) == 100
+    assert measured <= 3 * 5000
+
+
 def test_combining_marks_take_no_column() -> None:
     assert terminal.width("e\u0301") == 1
     assert terminal.truncate("abcdef", 4) == "abc…"

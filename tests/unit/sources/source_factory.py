@@ -8,7 +8,7 @@ from collections import Counter
 from io import BytesIO
 from typing import Any
 
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.record import Document, Quarantined, Record, Skipped
 from redpajama_pipe.sources.streams import MemberStream
 from redpajama_pipe.sources.warc import read_warc

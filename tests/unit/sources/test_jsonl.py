@@ -99,6 +99,12 @@ def test_absent_text_names_the_keys_there_are() -> None:
     assert record.detail == "field 'text' is absent; the keys are: content, id"
 
 
+def test_null_text_is_not_called_absent() -> None:
+    record = one({"text": None, "id": 1})
+    assert isinstance(record, Quarantined)
+    assert record.detail == "field 'text' is null; the keys are: id, text"
+
+
 def test_text_without_words_is_skipped() -> None:
     assert tally(read('{"text":""}\n{"text":" \\n"}\n{"text":"\\u0000"}')) == {"empty_text": 3}
 

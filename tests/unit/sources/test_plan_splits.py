@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.plan import plan_splits
 
 

@@ -14,7 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from redpajama_pipe.errors import InputError, SetupError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources import remote, remote_store
 from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.read import read_split

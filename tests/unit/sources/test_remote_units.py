@@ -14,11 +14,12 @@ from source_factory import http, members, warc
 from redpajama_pipe import recipe
 from redpajama_pipe.errors import InputError
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Recipe, Source
+from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources import remote
 from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.remote import Retry
-from redpajama_pipe.sources.unit import Unit, ingest_unit
+from redpajama_pipe.sources.unit import Unit, find_receipt, ingest_unit, receipt_path
 from redpajama_pipe.stages.ingest_documents import plan_units
 
 NAME = "CC-MAIN-2023-06"
@@ -103,6 +104,15 @@ def test_a_full_disk_is_no_fault_of_the_input(site: Site, tmp_path: Path, monkey
     monkeypatch.setattr("redpajama_pipe.storage.write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         ingest_unit(unit, str(tmp_path), str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"parts": [1]}'])
+def test_a_damaged_receipt_is_none(site: Site, tmp_path: Path, text: str) -> None:
+    (unit,) = planned(f"{site.url}/b.warc.gz")
+    receipt = ingest_unit(unit, str(tmp_path), str(tmp_path))
+    assert find_receipt(str(tmp_path), unit) == receipt
+    Path(receipt_path(str(tmp_path), unit)).write_text(text)
+    assert find_receipt(str(tmp_path), unit) is None
 
 
 @pytest.mark.parametrize(

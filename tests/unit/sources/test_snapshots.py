@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redpajama_pipe.errors import InputError, RecipeError
-from redpajama_pipe.recipe import Execution, Source
+from redpajama_pipe.recipe import Execution
 from redpajama_pipe.schema import document_id
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources import remote
 from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.read import read_split

@@ -17,7 +17,8 @@ from flaky_server import Fault, Site, serve
 
 from redpajama_pipe import progress, recipe
 from redpajama_pipe.errors import InputError, RecipeError
-from redpajama_pipe.recipe import Recipe, Source
+from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources import remote, wiki_dumps
 from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.wiki_dumps import find_dump, wiki_of, with_dumps

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from source_factory import documents, source, tally
 
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Source
+from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources import wiki_splits
 from redpajama_pipe.sources.plan import plan_splits
 from redpajama_pipe.sources.read import read_split

@@ -34,8 +34,8 @@ def test_text_is_not_copied() -> None:
     [
         (pa.array([1]), "int64"),
         (pa.array(["a"]).dictionary_encode(), "dictionary<values=string, indices=int32, ordered=0>"),
-        (pa.chunked_array([["a"]]), "string"),
-        (["a"], "list"),
+        (pa.chunked_array([["a"]]), "a ChunkedArray"),
+        (["a"], "a list"),
     ],
 )
 def test_anything_but_a_string_array_is_refused(wrong: object, found: str) -> None:

@@ -16,8 +16,8 @@ from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
 from redpajama_pipe.tokens.indexed import IndexedWriter, ShardedDataset
 from redpajama_pipe.tokens.lookup import write_lookup
-from redpajama_pipe.tokens.order import Order, Part
-from redpajama_pipe.tokens.schedule import Mode, build_index, plan_steps, write_schedule
+from redpajama_pipe.tokens.order import Order, Part, write_order
+from redpajama_pipe.tokens.schedule import Mode, Schedule, build_index, plan_steps
 
 SOURCES = ("crawl", "pile", "wiki")
 LANGUAGES = ("en", None, "de", "fr")
@@ -96,9 +96,25 @@ def make_run(
         index = build_index(sizes, seq_len, plan.num_samples, seed, mode)
         name = f"{each:g}_epochs"
         extra = {"epochs": each, "steps": plan.steps, "batch_size": batch_size, "samples": plan.samples}
-        some = write_schedule(schedule / name, index, {**extra, "shards": names})
-        some += write_lookup(schedule / name, Order((Part(index),))) if lookup else []
+        order = Order((Part(index),))
+        some = write_order(schedule / name, order, {**extra, "shards": names})
+        some += write_lookup(schedule / name, order) if lookup else []
         written += [File(f"{name}/{file.path}", file.bytes, file.sha256) for file in some]
         schedules.append({"epochs": each, "mode": mode, "folder": name, "steps": plan.steps})
     manifest.write(str(schedule), "schedule", {"tokens": packed.hash}, {}, {"schedules": schedules}, written)
     return folder
+
+
+def sequence_of(schedule: Schedule, dataset: Any, turn: int) -> NDArray[np.int64]:
+    """The ids of a turn, piece by piece as GPT-NeoX reads them: all but the last are inputs, all but the first labels.
+
+    Source: EleutherAI/gpt-neox, megatron/data/gpt2_dataset.py, GPT2Dataset.__getitem__.
+    """
+    row = schedule.shuffle_idx[turn]
+    (first, begin), (last, end) = schedule.sample_idx[row].tolist(), schedule.sample_idx[row + 1].tolist()
+    pieces = []
+    for position in range(first, last + 1):
+        start = begin if position == first else 0
+        length = end + 1 - start if position == last else None
+        pieces.append(dataset.get(int(schedule.doc_idx[position]), start, length))
+    return np.concatenate(pieces).astype(np.int64)

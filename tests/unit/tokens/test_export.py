@@ -10,7 +10,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from made_run import doc_id, made_ids, make_run
+from made_run import doc_id, made_ids, make_run, sequence_of
 from numpy.typing import NDArray
 
 from redpajama_pipe import storage
@@ -20,7 +20,6 @@ from redpajama_pipe.tokens import export
 from redpajama_pipe.tokens.export import merge_shards, write_ds, write_jsonl, write_preshuffled
 from redpajama_pipe.tokens.indexed import HEADER, MAGIC, IndexedDataset, IndexedWriter, ShardedDataset
 from redpajama_pipe.tokens.reader import open_run
-from redpajama_pipe.tokens.schedule import sample
 
 U16 = np.dtype("uint16")
 I32 = np.dtype("int32")
@@ -216,7 +215,7 @@ def test_preshuffled_pieces_are_the_training_order(
     for step in range(reader.steps):
         for j in range(reader.batch_size):
             turn = reader.batch_size * step + j
-            assert whole[turn].tolist() == sample(reader.order.parts[0].stream, shards, turn).tolist()
+            assert whole[turn].tolist() == sequence_of(reader.order.parts[0].stream, shards, turn).tolist()
     write(tmp_path / "one", [whole[turn].tolist() for turn in range(len(whole))])
     assert pair(tmp_path / "document") == pair(tmp_path / "one")
 

@@ -19,7 +19,7 @@ from redpajama_pipe.tokens.exposures import (
     exposure_text,
     write_exposures,
 )
-from redpajama_pipe.tokens.loader import SequenceReader, open_run
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
 
 SIZES = [5, 3, 0, 9, 1, 7, 30, 2, 0, 2, 1, 64, 8, 11, 4, 4, 20, 6]
 SHARDS = [(0, 3), (3, 9), (9, 18)]

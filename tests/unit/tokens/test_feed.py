@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from redpajama_pipe import manifest, storage
 from redpajama_pipe.cli import main
 from redpajama_pipe.errors import InputError
-from redpajama_pipe.recipe import Schedule as Settings
+from redpajama_pipe.settings.tokens import Schedule as Settings
 from redpajama_pipe.tokens.blend import label_documents
 from redpajama_pipe.tokens.feed import Release, write_megatron, write_neox
 from redpajama_pipe.tokens.indexed import IndexedDataset, ShardedDataset

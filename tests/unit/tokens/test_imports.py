@@ -19,7 +19,7 @@ with indexed.IndexedWriter(sys.argv[1], np.dtype("uint16")) as writer:
     writer.append(ids, np.diff(offsets))
 dataset = indexed.IndexedDataset(sys.argv[1])
 order = schedule.build_index(dataset.sizes, 1, 2, 0)
-print(len(schedule.sample(order, dataset, 0)))
+print(len(order))
 """
 
 

@@ -13,21 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_run import made_ids, make_run
+from made_run import made_ids, make_run, sequence_of
 
 from redpajama_pipe.errors import InputError, ManifestError, SetupError
 from redpajama_pipe.tokens import loader as module
 from redpajama_pipe.tokens.indexed import ShardedDataset
-from redpajama_pipe.tokens.loader import (
-    SequenceReader,
-    TokenDataset,
-    TokenLoader,
-    iterable_dataset,
-    open_folders,
-    open_run,
-    rank_batches,
-)
-from redpajama_pipe.tokens.schedule import read_schedule, sample, write_schedule
+from redpajama_pipe.tokens.loader import TokenDataset, TokenLoader, iterable_dataset, rank_batches
+from redpajama_pipe.tokens.order import Order, Part, read_order, write_order
+from redpajama_pipe.tokens.reader import SequenceReader, open_folders, open_run
 
 SIZES = [5, 3, 9, 1, 7, 30, 2, 2, 1, 64, 8, 11, 4, 4, 20, 6]
 SHARDS = [(0, 3), (3, 9), (9, 16)]
@@ -52,8 +45,8 @@ def test_reader_reads_the_schedule_in_order(run: Path) -> None:
     for epochs in (1.0, 1.5):
         reader = open_run(run, epochs)
         shards = ShardedDataset([run / "tokens" / name for name in reader.shards])
-        schedule = read_schedule(run / "schedule" / f"{epochs:g}_epochs")
-        expected = [sample(schedule, shards, turn).tolist() for turn in range(len(reader))]
+        schedule = read_order(run / "schedule" / f"{epochs:g}_epochs")[0].parts[0].stream
+        expected = [sequence_of(schedule, shards, turn).tolist() for turn in range(len(reader))]
         assert [ids.tolist() for ids in reader] == expected
         assert reader.read(range(len(reader))).tolist() == expected
         assert reader[0].dtype == np.int64
@@ -205,16 +198,16 @@ def test_schedule_of_other_shards_is_refused(run: Path, tmp_path: Path) -> None:
 def test_damaged_order_is_refused_and_not_read_as_the_end(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     folder = tmp_path / "run" / "schedule" / "1_epochs"
-    schedule = read_schedule(folder)
+    schedule = read_order(folder)[0].parts[0].stream
     described = json.loads((folder / "schedule.json").read_text())
     extra = {name: described[name] for name in ("samples", "batch_size", "epochs", "shards")}
     for wrong in (schedule.doc_idx[::-1], np.full_like(schedule.doc_idx, 99), np.full_like(schedule.doc_idx, -1)):
-        write_schedule(tmp_path / "wrong", replace(schedule, doc_idx=wrong.copy()), extra)
+        write_order(tmp_path / "wrong", Order((Part(replace(schedule, doc_idx=wrong.copy())),)), extra)
         reader = open_folders(run / "tokens", tmp_path / "wrong")
         with pytest.raises(InputError, match=r"was built for other shards: turn .* is not a sequence"):
             reader.read(range(len(reader)))
     extra["samples"] = len(schedule) + 1
-    write_schedule(tmp_path / "long", schedule, extra)
+    write_order(tmp_path / "long", Order((Part(schedule),)), extra)
     with pytest.raises(ManifestError, match="turns but says"):
         open_folders(run / "tokens", tmp_path / "long")
 

@@ -9,14 +9,8 @@ import pytest
 from made_run import made_ids, make_run
 
 from redpajama_pipe.tokens import loader as module
-from redpajama_pipe.tokens.loader import (
-    SequenceReader,
-    TokenDataset,
-    TokenLoader,
-    iterable_dataset,
-    open_run,
-    rank_batches,
-)
+from redpajama_pipe.tokens.loader import TokenDataset, TokenLoader, iterable_dataset, rank_batches
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
 DataLoader = torch.utils.data.DataLoader

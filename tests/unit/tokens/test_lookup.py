@@ -7,9 +7,9 @@ from made_run import made_ids, make_run
 
 from redpajama_pipe.errors import ManifestError
 from redpajama_pipe.tokens import lookup as module
-from redpajama_pipe.tokens.loader import SequenceReader, open_run
 from redpajama_pipe.tokens.lookup import Lookup, Visit, invert_documents, invert_turns, read_spans, write_lookup
 from redpajama_pipe.tokens.order import Order, Part
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
 from redpajama_pipe.tokens.schedule import build_index
 
 SIZES = [5, 3, 9, 1, 7, 30, 2, 2, 1, 64, 8, 11, 4, 4, 20, 6]

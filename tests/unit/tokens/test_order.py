@@ -14,14 +14,14 @@ from made_run import made_ids, make_run
 from redpajama_pipe import manifest, recipe
 from redpajama_pipe.errors import InputError, ManifestError, RecipeError
 from redpajama_pipe.recipe import Recipe
-from redpajama_pipe.recipe import Schedule as Settings
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tokens import Schedule as Settings
 from redpajama_pipe.stages import build_schedule
 from redpajama_pipe.tokens.blend import blending_indices, normalize
 from redpajama_pipe.tokens.exposures import Exposures, exposure_text
-from redpajama_pipe.tokens.loader import SequenceReader, open_run
 from redpajama_pipe.tokens.lookup import Lookup, Visit
 from redpajama_pipe.tokens.order import build_order, count_exposure, read_order, split_documents, write_order
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
 from redpajama_pipe.tokens.schedule import build_index
 
 SIZES = [5, 3, 0, 9, 1, 7, 30, 2, 0, 2, 1, 64, 8, 11, 4, 4, 20, 6, 12, 3, 5, 17]
@@ -313,7 +313,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         read_order(tmp_path)
 
 
-def test_a_source_too_small_for_a_sequence_is_refused(tmp_path: Path) -> None:
+def test_a_source_too_small_for_a_sequence_is_refused() -> None:
     sizes, labels = np.array([9, 30, 40], np.int32), np.array([0, 1, 1], np.uint8)
     asked = Settings(seq_len=10, batch_size=2, steps=2, blend={"tiny": 1, "large": 1})
     with pytest.raises(RecipeError, match="tiny has 9 tokens: too few for one sequence of 10"):

@@ -14,16 +14,19 @@ from made_run import doc_id, made_ids, make_run
 
 from redpajama_pipe import manifest
 from redpajama_pipe.errors import InputError, RecipeError
-from redpajama_pipe.recipe import Schedule, load, to_tree
+from redpajama_pipe.recipe import load
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tokens import Schedule
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages import build_schedule
 from redpajama_pipe.tokens import packing as module
 from redpajama_pipe.tokens import view
 from redpajama_pipe.tokens.exposures import Exposures, document_steps, exposure_text
-from redpajama_pipe.tokens.loader import SequenceReader, TokenDataset, open_run
+from redpajama_pipe.tokens.loader import TokenDataset
 from redpajama_pipe.tokens.lookup import Lookup, find_document
 from redpajama_pipe.tokens.order import build_order, count_exposure, read_order, write_order
 from redpajama_pipe.tokens.packing import PackedSchedule, Packing, build_packed, count_packing, pack_documents
+from redpajama_pipe.tokens.reader import SequenceReader, open_run
 from redpajama_pipe.tokens.schedule import Mode, Plan, build_index
 from redpajama_pipe.tokens.spec import load_spec
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redpajama_pipe.errors import InputError, RecipeError
-from redpajama_pipe.recipe import Tokenize, build
+from redpajama_pipe.settings.tokens import Tokenize
+from redpajama_pipe.settings.tree import build
 from redpajama_pipe.tokens.encode import Encoder, open_encoder
 from redpajama_pipe.tokens.spec import SpecialText, TokenizerSpec, load_spec
 

@@ -15,6 +15,8 @@ from made_run import LANGUAGES, SOURCES, doc_id, make_run
 from redpajama_pipe import manifest, recipe, schema
 from redpajama_pipe.errors import InputError, ManifestError, SetupError
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tokens import Schedule
+from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages import build_schedule
 from redpajama_pipe.storage import File
 from redpajama_pipe.tables import TableWriter
@@ -22,7 +24,7 @@ from redpajama_pipe.tokens import view
 from redpajama_pipe.tokens.encode import Encoder, open_encoder
 from redpajama_pipe.tokens.reader import SequenceReader, open_run
 from redpajama_pipe.tokens.spec import TokenizerFile, TokenizerSpec
-from redpajama_pipe.tokens.view import find_rows, open_tokenizer, view_step
+from redpajama_pipe.tokens.view import find_rows, open_tokenizer, view_lines
 
 TEXTS = [
     "the cat sat on the mat " * 6,
@@ -58,6 +60,10 @@ def write_documents(folder: Path) -> None:
     manifest.write(str(folder), "ingest", {}, {}, {}, files)
 
 
+def view_step(run: str | Path, step: int, row: int | None = None, epochs: float | None = None) -> str:
+    return "".join(f"{line}\n" for line in view_lines(run, step, row, epochs))
+
+
 def write_run(folder: Path, encoder: Encoder, spec: TokenizerSpec, model: Path | None, **more: Any) -> Path:
     ids = [np.append(encoder.encode_batch(pa.array([text]))[0], spec.eod_id) if text else [] for text in TEXTS]
     files = []
@@ -67,7 +73,7 @@ def write_run(folder: Path, encoder: Encoder, spec: TokenizerSpec, model: Path |
         data = model.read_bytes()
         files = [File("tokenizer.model", len(data), hashlib.sha256(data).hexdigest())]
     shards = [[np.array(each, np.int64) for each in ids[begin:end]] for begin, end in SHARDS]
-    make_run(folder, shards, spec=recipe.to_tree(spec), files=files, **SETTINGS, **more)
+    make_run(folder, shards, spec=to_tree(spec), files=files, **SETTINGS, **more)
     write_documents(folder / "documents")
     return folder
 
@@ -90,7 +96,7 @@ def test_rows_hold_what_the_loader_reads(run: Path) -> None:
 
 def test_rows_of_a_blend_hold_what_the_loader_reads(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
-    asked = recipe.Schedule(seq_len=16, batch_size=3, steps=12, blend={"wiki": 2.0, "crawl": 1.0})
+    asked = Schedule(seq_len=16, batch_size=3, steps=12, blend={"wiki": 2.0, "crawl": 1.0})
     folder = RunFolder.at(str(tmp_path / "run"))
     build_schedule.run(recipe.Recipe("made", (), schedule=asked), folder, quiet=True)
     check(tmp_path / "run", open_run(tmp_path / "run"))

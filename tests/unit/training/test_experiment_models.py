@@ -21,7 +21,7 @@ from redpajama_pipe import recipe  # noqa: E402
 from redpajama_pipe.errors import InputError  # noqa: E402
 from redpajama_pipe.run_folder import RunFolder  # noqa: E402
 from redpajama_pipe.stages import build_schedule  # noqa: E402
-from redpajama_pipe.tokens.loader import open_run  # noqa: E402
+from redpajama_pipe.tokens.reader import open_run  # noqa: E402
 from redpajama_pipe.training import checkpoint, experiment, experiment_corpus, experiment_plan, models  # noqa: E402
 from redpajama_pipe.training.experiment_scores import document_losses, exposures  # noqa: E402
 
@@ -162,7 +162,7 @@ def test_two_steps_from_end_to_end_and_again(prepared: Path) -> None:
     assert {**experiment.run(plan, str(prepared), quiet=True), "seconds": 0} == {**results, "seconds": 0}
 
 
-def test_contaminated_documents_are_no_probes(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contaminated_documents_are_no_probes(prepared: Path) -> None:
     data = prepared.parent / "data/a.jsonl"
     data.write_text(data.read_text("utf-8") * 2, "utf-8")
     plan = experiment_plan.load("pythia_mini", [f"data={data.parent}", "corpus.planted_copies=[]"])

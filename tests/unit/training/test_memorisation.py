@@ -21,8 +21,8 @@ from training_factory import VOCABULARY, random_documents, settings  # noqa: E40
 from redpajama_pipe import cli, manifest, schema  # noqa: E402
 from redpajama_pipe.errors import InputError, ManifestError, RecipeError, SetupError  # noqa: E402
 from redpajama_pipe.storage import File  # noqa: E402
-from redpajama_pipe.tokens.loader import Piece, open_run  # noqa: E402
 from redpajama_pipe.tokens.lookup import Visit  # noqa: E402
+from redpajama_pipe.tokens.reader import Piece, open_run  # noqa: E402
 from redpajama_pipe.training import checkpoint, memorisation  # noqa: E402
 from redpajama_pipe.training.loop import train  # noqa: E402
 
@@ -181,20 +181,6 @@ def test_what_does_not_belong_together_is_refused(trained: tuple[Path, Path], tm
             memorisation.measure(str(run), str(output), device="cuda")
     with pytest.raises(InputError, match="is no checkpoint but the output of tokenize; give a folder like step"):
         memorisation.measure(str(run), str(run / "tokens"))
-
-
-def test_progress_says_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    progress = memorisation.ScoringProgress(quiet=True)
-    assert progress._state() == "opening the checkpoint"
-    now = 100.0
-    monkeypatch.setattr("redpajama_pipe.training.memorisation.time.monotonic", lambda: now)
-    progress.show(0, 4096)
-    assert progress._state() == "0 of 4,096 sequences"
-    now = 104.0
-    progress.show(1024, 4096)
-    assert progress._state() == "1,024 of 4,096 sequences, 256 a second, about 12 s left"
-    progress.show(4096, 4096)
-    assert progress._state() == "4,096 of 4,096 sequences, looking up exposures and copies"
 
 
 def test_what_is_scored_is_told_from_none_to_all(trained: tuple[Path, Path]) -> None:

@@ -23,7 +23,7 @@ from training_factory import (  # noqa: E402
 )
 
 from redpajama_pipe.errors import InputError, PipelineError, RecipeError, SetupError  # noqa: E402
-from redpajama_pipe.tokens.loader import open_run  # noqa: E402
+from redpajama_pipe.tokens.reader import open_run  # noqa: E402
 from redpajama_pipe.training import checkpoint, metrics, models  # noqa: E402
 from redpajama_pipe.training.learning_rate import learning_rate  # noqa: E402
 from redpajama_pipe.training.loop import train  # noqa: E402

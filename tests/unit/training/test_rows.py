@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from made_run import make_run
 from training_factory import mixed_documents, packed_run
 
-from redpajama_pipe.tokens.loader import Piece
 from redpajama_pipe.tokens.packing import Packing
+from redpajama_pipe.tokens.reader import Piece
 from redpajama_pipe.training.options import Attention
 from redpajama_pipe.training.rows import LABELS, NO_LABEL, POSITIONS, MarkedReader, mark, open_rows, owners
 

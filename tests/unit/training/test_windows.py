@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_run import make_run
 
-from redpajama_pipe.tokens.loader import open_run
+from redpajama_pipe.tokens.reader import open_run
 from redpajama_pipe.training.windows import count_windows
 
 

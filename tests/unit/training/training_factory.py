@@ -56,8 +56,10 @@ def packed_run(folder: Path, documents: Sequence[NDArray[Any]], packing: Packing
     """A run of one shard whose sequences are packed; they are padded with id 1, which documents hold too."""
     from made_run import make_run
 
-    from redpajama_pipe.recipe import Schedule, load, to_tree
+    from redpajama_pipe.recipe import load
     from redpajama_pipe.run_folder import RunFolder
+    from redpajama_pipe.settings.tokens import Schedule
+    from redpajama_pipe.settings.tree import to_tree
     from redpajama_pipe.stages import build_schedule
     from redpajama_pipe.tokens.spec import load_spec
 
