@@ -31,6 +31,8 @@ DEFAULTS = {
     "spark.sql.parquet.filterPushdown": "true",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.adaptive.enabled": "true",
+    # HotSpot compiles no method of more bytecode: the filter's, of 22,000 with sixty rules, was interpreted
+    "spark.sql.codegen.hugeMethodLimit": "8000",
 }
 
 
@@ -45,7 +47,12 @@ def java_major() -> int:
     if not program or not os.path.exists(program):
         where = f"JAVA_HOME is {home}, which has no bin/java" if home else "no `java` on PATH"
         raise SetupError(f"Spark needs Java {MINIMUM_JAVA} or newer: {where}. {_INSTALL}")
-    answer = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise SetupError(
+            f"{program} cannot be run ({error.strerror}); Spark needs Java {MINIMUM_JAVA}. {_INSTALL}"
+        ) from error
     found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
     if not found:
         raise SetupError(f"{program} -version does not say its version; Spark needs Java {MINIMUM_JAVA}. {_INSTALL}")

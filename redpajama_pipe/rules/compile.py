@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException, ParseException, PySparkException
@@ -66,9 +68,11 @@ def compile_rules(sets: Sequence[RuleSet], documents: DataFrame) -> list[Compile
             boolean.
     """
     compiled: list[CompiledRule] = []
+    fine = _all_fine(documents, [rule.keep for rules in sets for rule in rules.rules])
     for rules in sets:
         for rule in rules.rules:
-            check_predicate(documents, rule.keep, f"rule {rules.name}.{rule.name}: {rule.keep!r}")
+            if not fine:
+                check_predicate(documents, rule.keep, f"rule {rules.name}.{rule.name}: {rule.keep!r}")
             name = f"{rules.name}.{rule.name}"
             compiled.append(CompiledRule(rule, name, tuple(columns_of(rule.keep, documents.columns))))
     return compiled
@@ -119,13 +123,31 @@ def check_predicate(documents: DataFrame, predicate: str, where: str) -> None:
         raise RecipeError(f"{where}: {_first_line(error)}") from None
     if kind != "boolean":
         raise RecipeError(f"{where} is of type {kind}; a rule must be true or false")
-    clock = CLOCK & (words_of(predicate) - set(map(str.lower, documents.columns)))
-    if clock or not plan.deterministic():
+    if _reads_clock(documents, predicate) or not plan.deterministic():
         raise RecipeError(
             f"{where}: its answer may differ from run to run; a rule may look at a document's columns only"
         )
     if not plan.subqueries().isEmpty():
         raise RecipeError(f"{where} has a query in it; a rule may look at a document's columns only")
+
+
+def _all_fine(documents: DataFrame, predicates: Sequence[str]) -> bool:
+    """Whether `check_predicate` has nothing against any: at once, for Spark takes 20 ms to look at one."""
+    if any(_reads_clock(documents, predicate) for predicate in predicates):
+        return False
+    try:
+        with unlogged():
+            asked = [F.expr(predicate) for predicate in predicates]
+            kinds = documents.select(*(each.alias(f"keep_{place}") for place, each in enumerate(asked))).schema
+            plan: Any = documents.where(reduce(and_, asked, F.lit(True)))._jdf.queryExecution().analyzed()
+    except (AnalysisException, ParseException):
+        return False
+    answers = [field.dataType.simpleString() for field in kinds]
+    return answers == ["boolean"] * len(asked) and bool(plan.deterministic()) and bool(plan.subqueries().isEmpty())
+
+
+def _reads_clock(documents: DataFrame, predicate: str) -> bool:
+    return bool(CLOCK & (words_of(predicate) - set(map(str.lower, documents.columns))))
 
 
 @contextmanager
@@ -156,10 +178,9 @@ def decide(documents: DataFrame, rules: Sequence[CompiledRule], cuts: Sequence[C
 
 
 def _cut_rows(documents: DataFrame, rules: Sequence[CompiledRule], cut: CompiledCut) -> DataFrame:
-    kept = documents
-    for rule in rules:
-        kept = kept.where(rule.keeps())
-    spans = kept.withColumn("span", F.explode(cut.spans()))
+    # one condition: Spark looks through the whole plan again for each
+    kept = reduce(and_, (rule.keeps() for rule in rules), F.lit(True))
+    spans = documents.where(kept).withColumn("span", F.explode(cut.spans()))
     read = F.to_json(F.struct(*map(F.col, cut.columns)), {"ignoreNullFields": "false"}) if cut.columns else F.lit("{}")
     replaced = F.col("span.replacement") != ""
     return spans.select(

@@ -14,9 +14,10 @@ from redpajama_pipe.errors import ReconcileError
 from redpajama_pipe.gate import Loss, check_shares
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
-from redpajama_pipe.recipe import Recipe, digest, to_tree
+from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.rules import ruleset
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tree import digest, to_tree
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -75,24 +76,28 @@ def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame)
     Raises:
         ReconcileError: the number of documents in a source is not what ingest counted.
     """
-    read = {row[schema.SOURCE]: row["count"] for row in documents.groupBy(schema.SOURCE).count().collect()}
-    for name, source in annotated.counts["sources"].items():
-        if read.get(name, 0) != source["documents"]:
+    sizes = _counted(documents, schema.LANGUAGE, schema.SOURCE)
+    read: dict[str, int] = {}
+    languages: dict[str, dict[str, Any]] = {}
+    for (language, source), count in sizes:
+        read[source] = read.get(source, 0) + count
+        languages.setdefault(language, {"documents": 0, "dropped": {}})["documents"] += count
+    for name, ingested in annotated.counts["sources"].items():
+        if read.get(name, 0) != ingested["documents"]:
             raise ReconcileError(
-                f"source {name!r}: ingest wrote {source['documents']} documents, {read.get(name, 0)} were read"
+                f"source {name!r}: ingest wrote {ingested['documents']} documents, {read.get(name, 0)} were read"
             )
     by_rule: dict[str, dict[str, int]] = {name: {} for name in annotated.counts["sources"]}
-    for row in decisions.counted(taken).groupBy(schema.SOURCE, "rule").count().orderBy(schema.SOURCE, "rule").collect():
-        by_rule[row[schema.SOURCE]][row["rule"]] = row["count"]
-    languages: dict[str, dict[str, Any]] = {
-        row[schema.LANGUAGE] or "": {"documents": row["count"], "dropped": {}}
-        for row in documents.groupBy(schema.LANGUAGE).count().orderBy(schema.LANGUAGE).collect()
-    }
-    for row in (
-        decisions.counted(taken).groupBy(schema.LANGUAGE, "rule").count().orderBy(schema.LANGUAGE, "rule").collect()
-    ):
-        languages[row[schema.LANGUAGE] or ""]["dropped"][row["rule"]] = row["count"]
+    for (rule, language, source), count in _counted(decisions.counted(taken), "rule", schema.LANGUAGE, schema.SOURCE):
+        for rules in (by_rule[source], languages[language]["dropped"]):
+            rules[rule] = rules.get(rule, 0) + count
     return {"documents": {name: read.get(name, 0) for name in by_rule}, "by_rule": by_rule, "languages": languages}
+
+
+def _counted(rows: DataFrame, *columns: str) -> list[tuple[tuple[str, ...], int]]:
+    """Count rows by some columns in one pass, in ascending order of these; a null counts as an empty string."""
+    counts = rows.groupBy(*columns).count().collect()
+    return sorted((tuple(row[name] or "" for name in columns), row["count"]) for row in counts)
 
 
 def count_only(annotated: Manifest, taken: DataFrame) -> dict[str, dict[str, int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.rules import compile
 from redpajama_pipe.rules.compile import compile_rules, decide, failures_of_rules
 from redpajama_pipe.rules.ruleset import Rule, RuleSet
 
@@ -24,6 +25,11 @@ def one_rule(predicate: str) -> list[RuleSet]:
     return [RuleSet("s", "", "", (Rule("r", predicate, "drop"),))]
 
 
+def among_others(predicate: str) -> list[RuleSet]:
+    first, last = Rule("a", "word_count > 1", "drop"), Rule("z", "now = 1 OR language IS NULL", "drop")
+    return [RuleSet("s", "", "", (first, Rule("r", predicate, "drop"), last))]
+
+
 @pytest.mark.parametrize(
     ("predicate", "message"),
     [
@@ -38,13 +44,22 @@ def one_rule(predicate: str) -> list[RuleSet]:
         ("word_count in (select 1)", "has a query in it"),
         ("word_count > 1; drop table x", "is not valid SQL"),
         ("word_count", "is of type bigint"),
+        ("'true'", "is of type string"),
+        ("keep_0", "reads an unknown signal 'keep_0'"),  # what the first of several is called while they are checked
     ],
 )
 def test_predicate_that_looks_beyond_the_document_is_refused(
     documents: DataFrame, predicate: str, message: str
 ) -> None:
-    with pytest.raises(RecipeError, match=message):
-        compile_rules(one_rule(predicate), documents)
+    for rules in (one_rule(predicate), among_others(predicate)):
+        with pytest.raises(RecipeError, match=rf"^rule s\.r: .*{message}"):
+            compile_rules(rules, documents)
+
+
+def test_rules_without_fault_are_checked_at_once(documents: DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile, "check_predicate", None)
+    assert [rule.name for rule in compile_rules(among_others("language = 'en'"), documents)] == ["s.a", "s.r", "s.z"]
+    assert compile_rules([], documents) == []
 
 
 def test_evidence_holds_the_columns_in_whatever_case_they_are_written(documents: DataFrame) -> None:
