@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -36,7 +37,7 @@ _STORAGE = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG), _WRONG),
 }
 
-_MASTER = re.compile(r"local(\[.+\])?|local-cluster\[.+\]|yarn|(spark|k8s)://.+")
+_MASTER = re.compile(r"local(\[(\d+|\*)( *, *\d+)?\])?|local-cluster\[ *\d+ *, *\d+ *, *\d+ *\]|yarn|(spark|k8s)://.+")
 _MASTERS = "give local[4], yarn, spark://host:7077 or k8s://https://host:6443, or leave it out to work on this machine"
 
 # what a trace says → what to tell; of the first that fits
@@ -44,6 +45,16 @@ _KNOWN = (
     (
         r"java\.io\.IOException: No space left on device",
         f"No space left on device, where Spark keeps its files; {_FULL}",
+    ),
+    (
+        r"\[FAILED_READ_FILE[^\]]*\] Encountered error while reading file (\S+?)\.?\s",
+        "{0} cannot be read: it is damaged. Remove it, and run the same command again, which makes it again",
+    ),
+    (
+        r"(Parquet magic bytes not found|Couldn't deserialize thrift|Invalid or truncated PLAIN|"
+        r"\w+ decompression failed|Parquet file size is \d+ bytes|Unexpected end of stream)",
+        "a Parquet file of the run is damaged ({0}); the sha256 of each file stands in the _manifest.json beside it: "
+        "remove the one that differs, and do that stage again",
     ),
     (
         r"java\.lang\.OutOfMemoryError",
@@ -73,6 +84,18 @@ _KNOWN = (
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are one line: what is wrong, what was meant perhaps, and where help is."""
 
+    # argparse's own has overloads for namespaces of one's own, which no parser here is given
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse, and refuse an empty value: as a path it would be the present folder, as --what-if a whole stage."""
+        _print_anything()
+        options = super().parse_args(args, namespace)
+        for name, value in vars(options).items():
+            if value == "":
+                self.error(f"{name.upper()} is empty, perhaps a variable of the shell that is not set; give a value")
+        return options
+
     def error(self, message: str) -> NoReturn:
         """Say the mistake and end with status 2."""
         choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
@@ -84,6 +107,12 @@ class Parser(argparse.ArgumentParser):
             near = get_close_matches(unknown.group(1), _options(self), 1) if unknown else []
         hint = f" (did you mean {near[0]}?)" if near else ""
         self.exit(2, f"{self.prog}: {message}{hint}; see {self.prog} --help\n")
+
+
+def _print_anything() -> None:
+    """Let no character that the terminal lacks, such as a table's line in ASCII, end the work that prints it."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
 
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
@@ -118,19 +147,38 @@ class Job:
         self.quiet: bool = options.quiet
         self.interrupted = False
         self._spark: SparkSession | None = None
+        self._claim = -1
 
     def spark(self) -> SparkSession:
         """Return the session; Spark starts on the first call."""
         if self._spark is None:
             from redpajama_pipe import session
 
-            self._spark = session.build(
-                f"redpajama-pipe {self.recipe.name}", self.options.master, self.recipe.execution.spark
-            )
-            if threading.current_thread() is threading.main_thread():
-                # PySpark's own handler calls Java within a call, which fails with pages of traces
-                signal.signal(signal.SIGINT, self.interrupt)
+            if not getattr(self.options, "what_if", None):  # which only reads
+                self._claim = self.folder.claim()
+            with self._interrupted_after():
+                self._spark = session.build(
+                    f"redpajama-pipe {self.recipe.name}", self.options.master, self.recipe.execution.spark
+                )
         return self._spark
+
+    @contextmanager
+    def _interrupted_after(self) -> Iterator[None]:
+        """Keep Ctrl-C until Spark has started, since a JVM that starts without its driver stays; then heed it."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        asked: list[int] = []
+        before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+        try:
+            yield
+        except BaseException:
+            signal.signal(signal.SIGINT, before)
+            raise
+        # PySpark's own handler calls Java within a call, which fails with pages of traces
+        signal.signal(signal.SIGINT, self.interrupt)
+        if asked:
+            self.interrupt()
 
     def remember(self) -> None:
         """Leave the recipe in the run's folder where it has none yet: later commands need no RECIPE then."""
@@ -147,7 +195,15 @@ class Job:
         raise KeyboardInterrupt
 
     def close(self) -> None:
-        """Stop Spark if this job started it."""
+        """Stop Spark if this job started it, and give the folder back when nothing can write to it any more."""
+        try:
+            self._stop()
+        finally:
+            if self._claim >= 0:
+                os.close(self._claim)
+                self._claim = -1
+
+    def _stop(self) -> None:
         if self._spark is None:
             return
         if not self.interrupted:
@@ -155,11 +211,21 @@ class Job:
             return
         from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
-        # each by itself: the connection that was cut short may be of no use any more
-        with suppress(Py4JError, OSError):
-            self._spark.sparkContext.setLogLevel("OFF")  # tasks that die as Spark stops would log traces
+        self._silence()
         with suppress(Py4JError, OSError):
             self._spark.stop()
+
+    def _silence(self) -> None:
+        """Keep the JVM from telling of what dies as it stops."""
+        from py4j.protocol import Py4JError
+
+        assert self._spark is not None
+        # each by itself: the connection that was cut short may be of no use any more
+        with suppress(Py4JError, OSError):
+            self._spark.sparkContext.setLogLevel("OFF")
+        with suppress(Py4JError, OSError):  # Scala prints the traces of futures itself
+            java: Any = self._spark.sparkContext._jvm
+            java.System.setErr(java.java.io.PrintStream(java.java.io.OutputStream.nullOutputStream()))
 
 
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:

@@ -320,15 +320,30 @@ def _memorisation(options: argparse.Namespace) -> None:
     from redpajama_pipe.training.models import require_torch
 
     require_torch()
+    from redpajama_pipe.progress import Progress
     from redpajama_pipe.report import figures
     from redpajama_pipe.training import memorisation
 
     memorisation.check_output(options.output)
     sizes = (options.sequences, options.prompt, options.continuation, options.batch)
-    progress = memorisation.ScoringProgress(options.quiet)
-    with progress:
+    state = 0, 0
+
+    def told(done: int, total: int) -> None:
+        nonlocal state
+        state = (done, total) if done < total else (0, 0)
+        if done == total:
+            progress.doing = "looking up exposures and copies"
+
+    with Progress(
+        "score",
+        measure=lambda: state,
+        quiet=options.quiet,
+        doing="opening the checkpoint",
+        counted="sequences",
+        rate=True,
+    ) as progress:
         where = (options.device, options.dtype)
-        found = memorisation.measure(options.run, options.checkpoint, *sizes, *where, told=progress.show)
+        found = memorisation.measure(options.run, options.checkpoint, *sizes, *where, told=told)
         progress.note = f"{figures.plural(len(found.rows), 'sequence')} with the checkpoint of step {found.step:,}"
     file = found.write(options.output)
     print(memorisation.render(found))
@@ -349,6 +364,10 @@ def _export(options: argparse.Namespace) -> None:
     from redpajama_pipe.tokens.indexed import ShardedDataset
     from redpajama_pipe.tokens.reader import open_run
 
+    if not options.target.rpartition("/")[2].strip("."):
+        raise RecipeError(
+            f"export: TARGET {options.target!r} is a folder; give the files a name: {options.target.rstrip('/')}/corpus"
+        )
     folder = RunFolder.at(options.run)
     tokens = manifest.read(folder.tokens)
     names = [storage.join(folder.tokens, shard["name"]) for shard in tokens.counts["shards"]]
@@ -397,9 +416,11 @@ def _catalog(options: argparse.Namespace) -> None:
         print(catalog.read_text(options.kind, options.name), end="")
         return
     for kind in [options.kind] if options.kind else catalog.KINDS:
-        for name in catalog.entries(kind):
+        names = catalog.entries(kind)
+        width = max(len(name) for name in names)
+        for name in names:
             title = catalog.load(kind, name).get("title", "")
-            print(f"{kind}/{name:<24} {title}".rstrip())
+            print(f"{kind}/{name:<{width}}  {title}".rstrip())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 from redpajama_pipe import __version__, storage
 from redpajama_pipe.errors import ManifestError
-from redpajama_pipe.recipe import digest
+from redpajama_pipe.settings.tree import digest
 from redpajama_pipe.storage import File
 
 NAME = "_manifest.json"
@@ -98,8 +98,11 @@ def read(folder: str) -> Manifest:
         raise ManifestError(f"no finished output in {folder} (it has no {NAME}); run that stage first") from None
     except ValueError as error:
         raise ManifestError(f"{storage.join(folder, NAME)} is damaged ({error}); run the stage again") from error
-    stated = tree.pop("hash")
-    manifest = Manifest(**{**tree, "files": tuple(File(**file) for file in tree["files"])})
+    try:
+        stated = tree.pop("hash")
+        manifest = Manifest(**{**tree, "files": tuple(File(**file) for file in tree["files"])})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ManifestError(f"{storage.join(folder, NAME)} is no manifest ({error!r}); run the stage again") from error
     if manifest.hash != stated:
         raise ManifestError(f"{storage.join(folder, NAME)} was edited: its hash does not fit; run the stage again")
     _check(folder, manifest.files)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from redpajama_pipe import manifest, storage
-from redpajama_pipe.errors import ManifestError
+from redpajama_pipe.errors import InputError, ManifestError
 from redpajama_pipe.manifest import Manifest
 
 DECIDING = ("filter", "dedup", "decontaminate")
@@ -21,6 +24,34 @@ class RunFolder:
     def at(path: str) -> RunFolder:
         """Address a run by a local path or a URL."""
         return RunFolder(storage.absolute(path))
+
+    def claim(self) -> int:
+        """Take the folder for this process alone; two that write would remove each other's files.
+
+        Returns:
+            What `os.close` gives it back with, as does the end of the process; -1 where there is no such lock: in an
+            object store, and on disks that cannot lock a folder.
+
+        Raises:
+            InputError: another process has it.
+        """
+        import fcntl  # Windows has none, where training may read a run
+
+        if "://" in self.path:
+            return -1
+        os.makedirs(self.path, exist_ok=True)
+        held = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            raise InputError(
+                f"another command is at work in {self.path}; wait until it has ended, or give another --output"
+            ) from None
+        except OSError:  # NFS locks no folder
+            os.close(held)
+            return -1
+        return held
 
     @property
     def documents(self) -> str:
@@ -81,6 +112,16 @@ class RunFolder:
         if not documents.counts["annotated"]:
             raise ManifestError(f"the documents of {self.path} have no signals yet; run annotate first")
         return self.documents, documents
+
+    def annotate_settings(self) -> Mapping[str, Any]:
+        """Return the recipe's section `annotate`, as plain values, that the signals were computed with.
+
+        Raises:
+            ManifestError: there are no signals yet.
+        """
+        _, found = self.annotated()
+        settings: Mapping[str, Any] = found.recipe if found.stage == "annotate" else found.recipe["annotate"]
+        return settings
 
     def decided(self) -> dict[str, Manifest]:
         """Return the finished decisions, folder → manifest, in the order in which they were taken."""

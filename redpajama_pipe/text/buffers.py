@@ -30,7 +30,7 @@ def utf8(texts: pa.Array) -> Utf8:
         TypeError: it is something else.
     """
     if not isinstance(texts, pa.Array) or texts.type not in (pa.string(), pa.large_string()):
-        found = texts.type if isinstance(texts, (pa.Array, pa.ChunkedArray)) else type(texts).__name__
+        found = texts.type if isinstance(texts, pa.Array) else f"a {type(texts).__name__}"
         raise TypeError(f"expected an Arrow array of string or large_string, found {found}")
     count = len(texts)
     _, offset_buffer, data_buffer = texts.buffers()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
+import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from redpajama_pipe import __version__, arguments, catalog, cli, recipe
-from redpajama_pipe.errors import PipelineError
+from redpajama_pipe.errors import PipelineError, SetupError
 
 
 def test_help_teaches_the_first_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +42,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             "redpajama-pipe: sources.wikipedia: no file matches",
         ),
         (["explain", "/nowhere", "abcd"], "redpajama-pipe: no run in /nowhere: there is no such folder"),
+        (
+            ["export", ".", "out/"],
+            "redpajama-pipe: export: TARGET 'out/' is a folder; give the files a name: out/corpus",
+        ),
+        (["export", ".", "."], "redpajama-pipe: export: TARGET '.' is a folder; give the files a name: ./corpus"),
         (["view", str(Path(__file__)), "--step", "0"], f"redpajama-pipe: no run in {Path(__file__)}: that is a file"),
         (["report", "-o", "/nowhere"], "redpajama-pipe: no run in /nowhere (it has no recipe.yaml); correct --output"),
         (["run", "sampel", "-o", "x"], "redpajama-pipe: no conf entry 'sampel' (did you mean 'sample'?); there are: c"),
@@ -51,6 +58,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             "redpajama-pipe: no tokenize entry 'gpt_neox' (did you mean 'gpt_neox_20b'?)",
         ),
         (["run", "sample", "-o", "x", "--master", "locl[2]"], "redpajama-pipe: --master 'locl[2]' is no Spark master"),
+        (
+            ["run", "sample", "-o", "x", "--master", "local[x]"],
+            "redpajama-pipe: --master 'local[x]' is no Spark master",
+        ),
         (["make-sample", "/proc/nowhere"], "redpajama-pipe: No such file or directory: '/proc/nowhere'; see that"),
         (["schedule", "sample", "-o", "/nowhere"], "redpajama-pipe: no finished output in /nowhere/tokens"),
         (["catalog", "filters", "gofer"], "redpajama-pipe: no filters entry 'gofer' (did you mean 'gopher'?)"),
@@ -77,6 +88,12 @@ def test_a_mistake_is_one_line_and_status_2(
             "redpajama-pipe export: argument --layout: no 'merge' (did you",
         ),
         (["view", "RUN", "--step", "ten"], "redpajama-pipe view: argument --step: invalid int value: 'ten'; see"),
+        (
+            ["run", "sample", "-o", ""],
+            "redpajama-pipe: OUTPUT is empty, perhaps a variable of the shell that is not set",
+        ),
+        (["make-sample", ""], "redpajama-pipe: FOLDER is empty"),
+        (["filter", "-o", "x", "--what-if", ""], "redpajama-pipe: WHAT_IF is empty"),
     ],
 )
 def test_a_wrong_option_is_one_line_with_what_was_meant(
@@ -168,6 +185,14 @@ def test_a_recipe_that_cannot_be_read_is_one_line(
             "java.io.IOException: No space left on device\n at",
             "No space left on device, where Spark keeps its files; noth",
         ),
+        (
+            "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///run/a.parquet.  SQLSTATE: KD001",
+            "file:///run/a.parquet cannot be read: it is damaged. Remove it, and run",
+        ),
+        (
+            "Could not open Parquet input source '<Buffer>': Parquet magic bytes not found in footer. Either",
+            "a Parquet file of the run is damaged (Parquet magic bytes not found); the sha256 of each",
+        ),
         ("Unable to locate credentials", "no credentials for S3; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"),
         (
             "[Errno 30] Read-only file system: '/x'",
@@ -208,6 +233,53 @@ def test_an_interruption_is_one_line_and_logs_nothing(tmp_path: Path, capsys: py
     )
 
 
+def test_ctrl_c_waits_until_spark_has_started_so_that_it_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from redpajama_pipe import session
+
+    steps: list[str] = []
+
+    class Session:
+        sparkContext = None  # PySpark's name
+
+        def stop(self) -> None:
+            steps.append("stopped")
+
+    def build(*settings: object) -> Session:
+        signal.raise_signal(signal.SIGINT)
+        steps.append("started")
+        return Session()
+
+    monkeypatch.setattr(session, "build", build)
+    monkeypatch.setattr(arguments.Job, "_silence", lambda job: None)
+    options = Namespace(output=str(tmp_path / "run"), recipe="sample", set=[], quiet=True, master=None)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert arguments.guarded(lambda: arguments.work_with(options, lambda job: job.spark())) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+        logging.disable(logging.NOTSET)
+    assert steps == ["started", "stopped"]
+
+
+def test_spark_that_does_not_start_leaves_ctrl_c_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+
+    from redpajama_pipe import session
+
+    def build(*settings: object) -> None:
+        raise SetupError("no Java")
+
+    monkeypatch.setattr(session, "build", build)
+    options = Namespace(output=str(tmp_path / "run"), recipe="sample", set=[], quiet=True, master=None)
+    before = signal.getsignal(signal.SIGINT)
+    assert arguments.guarded(lambda: arguments.work_with(options, lambda job: job.spark())) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_reader_that_has_enough_ends_the_command_in_silence(tmp_path: Path) -> None:
     import subprocess
 
@@ -215,6 +287,18 @@ def test_a_reader_that_has_enough_ends_the_command_in_silence(tmp_path: Path) ->
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_a_terminal_without_the_characters_ends_nothing() -> None:
+    for encoding in ("ascii", "latin-1"):
+        ended = subprocess.run(
+            [sys.executable, "-m", "redpajama_pipe.cli", "run", "--help"],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert b"spark://\\u2026" in ended.stdout
 
 
 def test_a_bug_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
