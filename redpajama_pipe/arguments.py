@@ -61,6 +61,11 @@ _KNOWN = (
         "Spark ran out of memory; give it more with --set 'execution.spark={{spark.driver.memory: 8g}}' (on a cluster "
         "spark.executor.memory), and run the same command again",
     ),
+    (
+        r"Py4JNetworkError",
+        "Spark's JVM ended while it worked, and says why above; if it was memory, give it more with "
+        "--set 'execution.spark={{spark.driver.memory: 8g}}', and run the same command again",
+    ),
     (r"Could not parse Master URL: '(.*?)'", f"--master {{0!r}} is no Spark master; {_MASTERS}"),
     (
         r"\[JAVA_GATEWAY_EXITED\]|calling None\.org\.apache\.spark\.api\.java\.JavaSparkContext",
@@ -206,13 +211,11 @@ class Job:
     def _stop(self) -> None:
         if self._spark is None:
             return
-        if not self.interrupted:
-            self._spark.stop()
-            return
         from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
-        self._silence()
-        with suppress(Py4JError, OSError):
+        if self.interrupted:
+            self._silence()
+        with suppress(Py4JError, OSError):  # of a JVM that has ended: why is said by what it was asked before
             self._spark.stop()
 
     def _silence(self) -> None:
@@ -301,6 +304,14 @@ def check_run(path: str) -> None:
         raise InputError(f"no run in {path}: {'that is a file' if os.path.exists(path) else 'there is no such folder'}")
 
 
+def _text_of(error: Exception) -> str:
+    """Return what an error says; of Java's it is asked of the JVM, which may have ended."""
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001  # whatever Py4J makes of it
+        return f"{type(error).__name__}, {failure!r}"
+
+
 def guarded(work: Callable[[], Any]) -> int:
     """Run and turn a PipelineError, here or in a Spark worker, into one line on standard error and exit status 2."""
     try:
@@ -312,7 +323,8 @@ def guarded(work: Callable[[], Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        told = str(error) if isinstance(error, ImportError) and "nstall" in str(error) else from_worker(str(error))
+        said = _text_of(error)
+        told = said if isinstance(error, ImportError) and "nstall" in said else from_worker(said)
         if told is None:
             raise
         print(f"redpajama-pipe: {told}", file=sys.stderr)

@@ -135,4 +135,4 @@ def _substitute(value: Any, variables: Mapping[str, str]) -> Any:
             raise RecipeError(f"${{{name}}} is not defined; vars defines: {', '.join(variables) or 'nothing'}")
         return variables[name]
 
-    return re.sub(r"\$\{(\w+)\}", replace, value)
+    return re.sub(r"\$\{([^{}]*)\}", replace, value)

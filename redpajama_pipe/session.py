@@ -31,8 +31,6 @@ DEFAULTS = {
     "spark.sql.parquet.filterPushdown": "true",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.adaptive.enabled": "true",
-    # HotSpot compiles no method of more bytecode: the filter's, of 22,000 with sixty rules, was interpreted
-    "spark.sql.codegen.hugeMethodLimit": "8000",
 }
 
 

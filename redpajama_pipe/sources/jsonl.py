@@ -41,9 +41,9 @@ def read_jsonl(stream: MemberStream, source: Source) -> Iterator[Record]:
         if stream.fault and not line.ended:  # cut off, with all that follows
             yield Quarantined(str(line.number), line.offset, stream.fault.reason, stream.fault.detail)
             return
-        record = parser.read(line)
-        if record is not None:
-            yield record
+        found = parser.read(line)
+        while found:
+            yield found.pop()  # no longer held here: who takes a giant text can let it go
     if stream.fault:
         yield Quarantined("", stream.position, stream.fault.reason, stream.fault.detail)
 
@@ -56,15 +56,19 @@ class _Parser:
         self._text_path = tuple(source.text_field.split("."))
         self._subset_path = tuple(source.subset_field.split(".")) if source.subset_field else None
 
-    def read(self, line: Line) -> Record | None:
-        """Decide what one line is; None: it is blank."""
+    def read(self, line: Line) -> list[Record]:
+        """Decide what one line is; nothing: it is blank. Takes its bytes."""
+        record = self._record(line)
+        return [] if record is None else [record]
+
+    def _record(self, line: Line) -> Record | None:
         if line.data is None:
             limit = self._source.max_document_bytes
             return self._bad(line, "too_large", f"{line.length} bytes; the limit is {limit}")
-        data = line.data
+        data, line.data = line.data, None
         if line.number == 0:
             data = data.removeprefix(BYTE_ORDER_MARK)
-        if not data.strip():
+        if not data or data.isspace():
             return None
         try:
             tree = orjson.loads(data)
@@ -75,6 +79,7 @@ class _Parser:
                 return self._bad(line, "bad_utf8", str(wrong))
             except (ValueError, RecursionError):
                 return self._bad(line, "bad_json", str(error))
+        del data
         if not isinstance(tree, dict):
             return self._bad(line, "bad_json", f"the line holds a {type(tree).__name__}, not an object")
         return self._document(line, tree)
@@ -88,7 +93,7 @@ class _Parser:
             what = absent if raw is None else f"is a {type(raw).__name__}"
             return self._bad(line, "no_text", f"field {source.text_field!r} {what}; the keys are: {known}")
         text = clean(raw)
-        if not text.strip():
+        if not text or text.isspace():
             return Skipped("empty_text")
         subset = _at(tree, self._subset_path) if self._subset_path else None
         holders = [tree, *(tree[key] for key in META_KEYS if isinstance(tree.get(key), dict))]

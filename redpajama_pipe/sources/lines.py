@@ -18,7 +18,7 @@ class Line:
     Attributes:
         number: 0 for the first line.
         offset: where it starts in the decompressed stream.
-        data: the bytes; None when there are more than the limit.
+        data: the bytes; None when there are more than the limit. Who takes them for good sets it to None.
         length: how many there are.
         ended: it ended in a line feed; only the last line may not.
     """
@@ -43,14 +43,8 @@ def read_lines(stream: MemberStream, limit: int) -> Iterator[Line]:
         at = 0
         while (end := block.find(b"\n", at)) >= 0:
             length = size + end - at
-            if length > limit:
-                data = None
-            elif held:
-                held.append(block[at:end])
-                data = b"".join(held)
-            else:
-                data = block[at:end]
-            yield Line(number, offset, data, length, True)
+            held.append(block[at:end])
+            yield Line(number, offset, _joined(held) if length <= limit else None, length, True)
             number += 1
             offset += length + 1
             size = 0
@@ -62,4 +56,11 @@ def read_lines(stream: MemberStream, limit: int) -> Iterator[Line]:
         else:
             held.clear()
     if size:
-        yield Line(number, offset, b"".join(held) if size <= limit else None, size, False)
+        yield Line(number, offset, _joined(held) if size <= limit else None, size, False)
+
+
+def _joined(held: list[bytes]) -> bytes:
+    """Join what is held, which is let go: a long line is not there twice while it is worked on."""
+    data = held[0] if len(held) == 1 else b"".join(held)
+    held.clear()
+    return data

@@ -177,6 +177,8 @@ def _ingest(unit: Unit, documents: str, quarantine: str, guarded: bool) -> Recei
             records += 1
             if isinstance(record, Document):
                 parts.add(record)
+                del record
+                parts.flush_full()
             elif isinstance(record, Skipped):
                 skipped[record.kind] += 1
             else:
@@ -241,6 +243,7 @@ class _PartWriter:
         self._folder = folder
         self._schema = documents_schema(unit.annotate)
         self._snapshot = unit.source.snapshot or snapshot_of(unit.split.identity) or snapshot_of(unit.split.uri)
+        self._most = min(BATCH_BYTES, unit.part_bytes)
         self._waiting: list[Document] = []
         self._waiting_bytes = 0
         self._writer: TableWriter | None = None
@@ -259,11 +262,15 @@ class _PartWriter:
 
     def add(self, document: Document) -> None:
         size = len(document.text)  # of characters; exact bytes are counted when the batch is built
-        most = min(BATCH_BYTES, self._unit.part_bytes)
-        if self._waiting and (self._waiting_bytes + size > most or len(self._waiting) >= BATCH_DOCUMENTS):
+        if self._waiting and (self._waiting_bytes + size > self._most or len(self._waiting) >= BATCH_DOCUMENTS):
             self._flush()
         self._waiting.append(document)
         self._waiting_bytes += size
+
+    def flush_full(self) -> None:
+        """Write what waits if no other document has room beside it; a giant one does not wait for the next."""
+        if self._waiting_bytes >= self._most:
+            self._flush()
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -279,12 +286,11 @@ class _PartWriter:
         self._writer.append(batch)
         self._writer.cut()
         self._part_bytes += pc.sum(pc.binary_length(batch.column(schema.TEXT))).as_py()
-        self._waiting, self._waiting_bytes = [], 0
         if self._part_bytes >= self._unit.part_bytes:
             self._close()
 
     def _batch(self, first_row: int) -> pa.RecordBatch:
-        waiting, unit = self._waiting, self._unit
+        unit, waiting = self._unit, self._waiting
         identity = unit.split.identity
         columns: dict[str, list[Any]] = {
             schema.DOC_ID: [schema.document_id(identity, document.record_id) for document in waiting],
@@ -300,7 +306,9 @@ class _PartWriter:
         for name in (*schema.PROVENANCE.names, schema.TEXT):
             if name not in columns:
                 columns[name] = [getattr(document, name) for document in waiting]
-        arrays = [pa.array(columns[field.name], field.type) for field in schema.DOCUMENTS]
+        waiting, self._waiting, self._waiting_bytes = [], [], 0
+        # column by column Python's strings, of up to four bytes a character, make way
+        arrays = [pa.array(columns.pop(field.name), field.type) for field in schema.DOCUMENTS]
         if unit.annotate is not None:
             from redpajama_pipe.signals.annotation import annotate
 

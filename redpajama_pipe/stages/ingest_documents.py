@@ -24,6 +24,7 @@ from redpajama_pipe.errors import GateError, InputError, RecipeError, ReconcileE
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress, human_bytes
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.annotate import Annotate
 from redpajama_pipe.settings.tree import build, to_tree
@@ -113,7 +114,7 @@ def run(
         documents = sum(source["documents"] for source in counts["sources"].values())
         read = len({unit.split.identity for unit in units})
         size = sum(receipt.input_bytes for receipt in ordered)
-        progress.note = f"{documents:,} documents from {human_bytes(size)} in {read:,} files"
+        progress.note = f"{plural(documents, 'document')} from {human_bytes(size)} in {plural(read, 'file')}"
         _check_quarantine(recipe, counts)
     files = [part.file for receipt in ordered for part in receipt.parts]
     bad = [receipt.quarantine for receipt in ordered if receipt.quarantine]

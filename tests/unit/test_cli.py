@@ -214,6 +214,28 @@ def test_what_the_machine_refuses_is_one_line(trace: str, message: str, capsys: 
         assert recipe.load("sample", [override]).execution.spark == {"spark.driver.memory": "8g"}
 
 
+def test_a_jvm_that_ended_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from py4j.protocol import Py4JNetworkError
+
+    class JavaError(Exception):
+        def __str__(self) -> str:
+            raise Py4JNetworkError("Answer from Java side is empty")
+
+    class Session:
+        def stop(self) -> None:
+            raise Py4JNetworkError("Error while sending or receiving")
+
+    def lose(job: arguments.Job) -> None:
+        job._spark = Session()
+        raise JavaError
+
+    options = Namespace(output=str(tmp_path), recipe="sample", set=[], quiet=True, master=None)
+    assert arguments.guarded(lambda: arguments.work_with(options, lose)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("redpajama-pipe: Spark's JVM ended while it worked, and says why above; if it was memory")
+    assert told.count("\n") == 1
+
+
 def test_an_interruption_is_one_line_and_logs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = Namespace(output=str(tmp_path), recipe="sample", set=[], quiet=True, master=None)
 

@@ -56,6 +56,7 @@ def test_resolved_recipe_reads_back_equal(small: str, tmp_path: Path) -> None:
         ("dedup", "write key=value"),
         ("sources.web.paths=a.gz", "paths: expected a list, found 'a.gz'"),
         ("sources.web.root=${nowhere}", r"\$\{nowhere\} is not defined; vars defines: data"),
+        ("sources.web.root=${vars.data}", r"\$\{vars.data\} is not defined; vars defines: data"),
         ("sources.pile.name=web", "two sources are called 'web'"),
         ("sources.web=5", r"sources\.web is a group of keys; say which of them, sources\.web\.KEY=VALUE"),
         ("sources.web.paths.0=a.gz", r"sources\.web\.paths is a list of values; give all of it, sources\.web\.paths="),

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -107,6 +108,13 @@ def test_null_text_is_not_called_absent() -> None:
 
 def test_text_without_words_is_skipped() -> None:
     assert tally(read('{"text":""}\n{"text":" \\n"}\n{"text":"\\u0000"}')) == {"empty_text": 3}
+
+
+def test_a_document_is_not_held_by_its_reader() -> None:
+    lines = read_jsonl(stream(b'{"text": "giant"}\n{"text": "next"}\n'), source("jsonl"))
+    found = next(lines)
+    assert sys.getrefcount(found) <= 2  # of this function and of the call
+    assert [record.text for record in lines if isinstance(record, Document)] == ["next"]
 
 
 def test_escapes_of_lone_surrogates_are_read_and_replaced_everywhere() -> None:
