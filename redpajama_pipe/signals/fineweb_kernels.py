@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redpajama_pipe.text.blocks import BLOCK, ones, power_of_two, within
-from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.decode import character_before, decode
 from redpajama_pipe.text.lean import lean_entry
 from redpajama_pipe.text.line_hash import ending, read_line
 from redpajama_pipe.text.span_hash import MULTIPLIER
@@ -146,9 +146,7 @@ def _tally(
                 continue
             count[_LINES] += 1
             count[_SHORT] += chars <= SHORT_LINE_CHARS
-            last_at = end - 1
-            while last_at > start and text[last_at] & 0xC0 == 0x80:
-                last_at -= 1
+            last_at = character_before(text, end, start)
             count[_PUNCTUATED] += (flags[decode(text, last_at, end)[0]] & TERMINAL) != 0
             slot = key >> _SIXTEEN & mask
             while slots[slot] and slots[slot] != key:

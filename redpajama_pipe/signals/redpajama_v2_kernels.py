@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redpajama_pipe.text.blocks import BLOCK, first_one, ones, places, power_of_two, within
-from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.decode import character_before, decode
 from redpajama_pipe.text.lean import lean, lean_entry
 from redpajama_pipe.text.normalise import Characters
 from redpajama_pipe.text.prefetch import prefetch
@@ -795,9 +795,7 @@ def _ends_word(data: NDArray[np.uint8], word_at: int, at: int, end: int, charact
     before = at
     found = False
     while before > word_at and not found:
-        before -= 1
-        while before > word_at and data[before] & 0xC0 == 0x80:
-            before -= 1
+        before = character_before(data, before, word_at)
         _, _, entry, deleted = _entry(data, before, end, characters)
         if deleted or entry & IGNORABLE:
             continue

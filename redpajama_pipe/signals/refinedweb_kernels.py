@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe.text.cut_spans import add, trim, with_room
-from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.decode import character_before, decode
 from redpajama_pipe.text.lean import inner
 
 # The columns of the counts that `correct` returns, in order.
@@ -159,9 +159,7 @@ def _stripped(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np
     """Return where the text of data[start:end] ends, without the white space after it."""
     place: Any = np.int64(end)
     while place > start:
-        before = place - 1
-        while before > start and data[before] & 0xC0 == 0x80:
-            before -= 1
+        before = character_before(data, place, start)
         if not classes[decode(data, before, end)[0]] & SPACE:
             break
         place = before
@@ -492,9 +490,7 @@ def _space_before(data: NDArray[np.uint8], at: int, start: int, classes: NDArray
     """Return where one character of white space before `at` begins, or `at`."""
     if at <= start:
         return at
-    before = at - 1
-    while before > start and data[before] & 0xC0 == 0x80:
-        before -= 1
+    before = character_before(data, at, start)
     return before if classes[decode(data, before, at)[0]] & SPACE else at
 
 

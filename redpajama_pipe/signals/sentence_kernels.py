@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from redpajama_pipe.text.blocks import BLOCK, first_one, within
-from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.decode import character_before, decode
 from redpajama_pipe.text.lean import inner
 from redpajama_pipe.text.lines import line_end
 from redpajama_pipe.text.span_hash import LOW_BYTES
@@ -122,9 +122,7 @@ def _token(line: NDArray[np.uint8], at: int, begin: int, size: int, classes: NDA
     """Return where the piece of line[begin:size] without white space around `at` begins and ends."""
     start = at
     while start > begin:
-        before = start - 1
-        while before > begin and line[before] & 0xC0 == 0x80:
-            before -= 1
+        before = character_before(line, start, begin)
         if classes[decode(line, before, size)[0]] & SPACE:
             break
         start = before
@@ -256,17 +254,13 @@ def _splits_stop(line: NDArray[np.uint8], start: int, end: int, classes: NDArray
     """Whether spaCy parts the full stop at `end` from the word before it."""
     if _listed(_UNSPLIT, line, start, end):
         return False
-    last_at = end - 1
-    while last_at > start and line[last_at] & 0xC0 == 0x80:
-        last_at -= 1
+    last_at = character_before(line, end, start)
     code, _ = decode(line, last_at, end)
     if not classes[code] & UPPER:
         return True
     if last_at == start:
         return False
-    before = last_at - 1
-    while before > start and line[before] & 0xC0 == 0x80:
-        before -= 1
+    before = character_before(line, last_at, start)
     code, _ = decode(line, before, end)
     return bool(classes[code] & UPPER)
 

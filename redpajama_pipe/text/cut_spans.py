@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redpajama_pipe.text.classes import SPACE as _SPACE
-from redpajama_pipe.text.decode import decode
+from redpajama_pipe.text.decode import character_before, decode
 from redpajama_pipe.text.lean import inner
 
 ROOM = 8
@@ -108,9 +108,7 @@ def trim(
             at = min(at, start + spans[index, 0])
             index -= 1
             continue
-        before = at - 1
-        while before > start and data[before] & 0xC0 == 0x80:
-            before -= 1
+        before = character_before(data, at, start)
         if not classes[decode(data, before, end)[0]] & _SPACE:
             break
         if index >= first and start + spans[index, 1] == before and spans[index, 2] == white_space:
