@@ -119,22 +119,23 @@ def save(
     world.barrier()
 
 
-def load_weights(checkpoint: Checkpoint, model: Any) -> None:
-    """Put a checkpoint's weights into a model that is still whole, on the CPU."""
-    model.load_state_dict(open_model(checkpoint).state_dict())
+def open_model(checkpoint: Checkpoint, dtype: Any = torch.float32, config: Any = None) -> Any:
+    """Return a checkpoint's model on the CPU, as transformers loads it.
 
-
-def open_model(checkpoint: Checkpoint, dtype: Any = torch.float32) -> Any:
-    """Return a checkpoint's model on the CPU, as transformers loads it."""
+    Args:
+        config: a transformers.GPTNeoXConfig; None: as the checkpoint has it.
+    """
     disable_progress_bar()
-    return GPTNeoXForCausalLM.from_pretrained(checkpoint.folder, dtype=dtype)
+    return GPTNeoXForCausalLM.from_pretrained(checkpoint.folder, dtype=dtype, config=config)
 
 
 def load_optimiser(checkpoint: Checkpoint, model: Any, optimiser: Any, world: World) -> None:
     """Put a checkpoint's optimiser and random states back; all ranks call it, after the model was shared out."""
     if checkpoint.step:
         path = storage.join(checkpoint.folder, "optimiser.pt")
-        state = torch.load(path, map_location="cpu", weights_only=True) if world.rank == 0 else {}
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True) if world.rank == 0 else {}
+        for group in state.get("param_groups", ()):
+            group["fused"] = optimiser.defaults["fused"]  # the saved one may be another device's
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=world.size > 1)
         set_optimizer_state_dict(model, optimiser, state, options=options)
     random = torch.load(storage.join(checkpoint.folder, "random.pt"), weights_only=True)

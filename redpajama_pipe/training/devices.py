@@ -8,31 +8,43 @@ seed on its CPU, 4 bytes a parameter, before fully_shard moves its part to the d
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 
-from redpajama_pipe.errors import SetupError
+from redpajama_pipe.errors import PipelineError, SetupError
+from redpajama_pipe.report import figures
 from redpajama_pipe.training.options import Training
 
-# Dense bf16 peaks in TFLOP/s, by a part of the device's name; from NVIDIA's data sheets. The first match counts.
+# Dense bf16 peaks in TFLOP/s, by words of the device's name; from NVIDIA's data sheets. The first match counts.
 PEAK_TFLOPS = {
+    "H200 NVL": 835.0,
     "H200": 989.0,
+    "GH200": 989.0,
+    "H100 NVL": 835.0,
     "H100 PCIe": 756.0,
     "H100": 989.0,
     "A100": 312.0,
     "L40S": 362.0,
+    "L40": 181.0,
+    "L4": 121.0,
+    "A40": 149.7,
+    "A30": 165.0,
     "A10G": 70.0,
     "A10": 125.0,
-    "V100": 125.0,
-    "T4": 65.0,
 }
+
+# The longest that ranks wait for each other: rank 0 alone writes, hashes and reads checkpoints of up to 142 GB, which
+# NCCL's own 10 minutes need not be enough for.
+PATIENCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -87,35 +99,53 @@ class World:
 def open_world(device: Literal["auto", "cuda", "cpu"]) -> Iterator[World]:
     """Join the ranks that torchrun started, or train alone.
 
+    It is opened once in a process: torch cannot join ranks again that have parted. A rank that fails does not part from
+    the others, which may wait for it: it ends, and torchrun ends them.
+
     Raises:
-        SetupError: a GPU is asked for and there is none.
+        SetupError: a GPU is asked for and there is none, or fewer than ranks.
     """
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise SetupError("training.device is cuda, but torch sees no GPU; use --set training.device=cpu, or mend CUDA")
-    kind = "cuda" if gpu and device != "cpu" else "cpu"
     rank, size, local = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
-    place = torch.device(kind, local) if kind == "cuda" else torch.device("cpu")
-    if kind == "cuda":
-        torch.cuda.set_device(place)
+    place = torch.device("cpu")
+    if gpu and device != "cpu":
+        if local >= torch.cuda.device_count():
+            raise SetupError(
+                f"rank {rank} is number {local} of its machine, counted from 0, but torch sees "
+                f"{figures.plural(torch.cuda.device_count(), 'GPU')}; give torchrun a smaller --nproc-per-node, or "
+                "show every rank all GPUs (CUDA_VISIBLE_DEVICES)"
+            )
+        place = torch.device("cuda", local)
+        torch.cuda.set_device(place)  # before the ranks meet: NCCL takes the current device
     joined = size > 1 and not dist.is_initialized()
+    if joined and place.type == "cuda":
+        dist.init_process_group("nccl", timeout=PATIENCE, device_id=place)
+    elif joined:
+        dist.init_process_group("gloo", timeout=PATIENCE)
+    yield World(rank, size, place)
     if joined:
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
-    try:
-        yield World(rank, size, place)
-    finally:
-        if joined:
-            dist.destroy_process_group()
+        dist.destroy_process_group()
 
 
 _TORCHRUN = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
 
 
 def computes_in_bf16(precision: Literal["auto", "bf16", "fp32"], world: World) -> bool:
-    """Say whether autocast is on: `auto` is yes on a GPU that has bf16, and no on a CPU, where it is slow."""
-    if precision == "auto":
-        return world.is_gpu and bool(torch.cuda.is_bf16_supported())
-    return precision == "bf16"
+    """Say whether autocast is on: `auto` is yes on a GPU that has bf16, and no on a CPU, where it is slow.
+
+    Raises:
+        SetupError: bf16 is asked for on a GPU that has none.
+    """
+    # emulated bf16 runs on every GPU, without tensor cores
+    has = world.is_gpu and bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if precision == "bf16" and world.is_gpu and not has:
+        raise SetupError(
+            f"training.precision is bf16, which {torch.cuda.get_device_name(world.device)} has not got (compute "
+            "capability 8.0 and later have it); use --set training.precision=fp32"
+        )
+    return has if precision == "auto" else precision == "bf16"
 
 
 def autocast(precision: Literal["auto", "bf16", "fp32"], world: World) -> AbstractContextManager[Any]:
@@ -159,11 +189,12 @@ def distribute(model: Any, training: Training, world: World) -> Any:
 
 @contextmanager
 def accumulating(forward: Any, last: bool) -> Iterator[None]:
-    """Leave gradients on their rank until the last micro-step of a batch."""
-    if hasattr(forward, "set_requires_gradient_sync"):
-        forward.set_requires_gradient_sync(last)
-        yield
-    elif last or not hasattr(forward, "no_sync"):
+    """Leave gradients on their rank until the last micro-step of a batch.
+
+    fully_shard shares them out in each micro-step: whole ones, which it would keep until then, are 4 bytes a parameter
+    on each rank, of the 12B 47 GB.
+    """
+    if last or not hasattr(forward, "no_sync"):
         yield
     else:
         with forward.no_sync():
@@ -189,7 +220,35 @@ def peak_flops(stated: float | None, world: World) -> float | None:
     if stated is not None:
         return stated * 1e12
     name = torch.cuda.get_device_name(world.device) if world.is_gpu else ""
-    return next((peak * 1e12 for part, peak in PEAK_TFLOPS.items() if part in name), None)
+    words = set(re.split(r"[^A-Za-z0-9]+", name))
+    if "MIG" in words:
+        return None  # a part of a GPU
+    return next((peak * 1e12 for entry, peak in PEAK_TFLOPS.items() if words.issuperset(entry.split())), None)
+
+
+@contextmanager
+def within_memory(device: Any, way_out: str) -> Iterator[None]:
+    """Say in one line that a GPU's memory was not enough.
+
+    Raises:
+        PipelineError: it was not.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        whole = torch.cuda.get_device_properties(device).total_memory
+        name = torch.cuda.get_device_name(device)
+        raise PipelineError(f"out of memory on {name} ({whole / 1e9:.0f} GB): {way_out}") from error
+
+
+def less_memory(training: Training) -> str:
+    """Say what takes less of a GPU's memory than some settings do."""
+    found = [f"lower training.micro_batch (now {training.micro_batch})"] if training.micro_batch > 1 else []
+    if not training.activation_checkpointing:
+        found.append("set training.activation_checkpointing=true")
+    if training.strategy == "ddp":
+        found.append("set training.strategy=fsdp and take more GPUs")
+    return ", or ".join(found) or "take more GPUs"
 
 
 def machine(world: World) -> str:

@@ -72,7 +72,7 @@ def run(experiment: Experiment, output: str, master: str | None = None, *, quiet
     results = {
         "title": experiment.title,
         "settings": to_tree(replace(experiment, data="")),
-        "machine": _machine(),
+        "machine": _machine(experiment),
         "seconds": round(time.monotonic() - began, 1),
         "corpus": counts,
         "tokens": measures.same_budget(tokens),
@@ -336,7 +336,6 @@ def _score(
     probes: Probes,
     documents: Sequence[NDArray[np.int64]],
 ) -> dict[str, Any]:
-    import torch
 
     from redpajama_pipe.tokens.reader import open_run
     from redpajama_pipe.training import checkpoint
@@ -344,8 +343,7 @@ def _score(
 
     reader = open_run(run_of(experiment, folder, trial))  # its own order: cursor() refuses a checkpoint of another
     turns = reader.cursor(trained.manifest.counts["loader"])
-    on_gpu = torch.cuda.is_available() and models.load(experiment.model, experiment.overrides).training.device != "cpu"
-    model = checkpoint.open_model(trained).to("cuda" if on_gpu else "cpu").eval()
+    model = checkpoint.open_model(trained).to("cuda" if _on_gpu(experiment) else "cpu").eval()
     corpus, _ = beginnings(open_run(folder / "standard"), probes.ids.shape[1])
     copies = [len(same) for same in measures.match(probes.ids, corpus)]
     times, only = exposures(reader, probes.ids, turns)
@@ -385,12 +383,19 @@ def _threads(torch: Any, count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _machine() -> Mapping[str, Any]:
+def _on_gpu(experiment: Experiment) -> bool:
+    import torch
+
+    device = models.load(experiment.model, experiment.overrides).training.device
+    return device != "cpu" and torch.cuda.is_available()
+
+
+def _machine(experiment: Experiment) -> Mapping[str, Any]:
     import torch
 
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if _on_gpu(experiment) else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

@@ -22,6 +22,7 @@ from redpajama_pipe.training.memorisation import extractible, times_seen
 from redpajama_pipe.training.rows import NO_LABEL
 
 BATCH = 64
+LOGITS = 2**28  # at a time: a GB in fp32; of Pythia's vocabulary two sequences of 2,048
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,13 @@ def document_losses(
             windows.append(ids[start : start + seq_len + 1])
             owners.append(number)
     nats, counts = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
-    for start in range(0, len(windows), BATCH):
-        some = windows[start : start + BATCH]
+    batch = max(1, min(BATCH, LOGITS // (seq_len * model.config.vocab_size)))
+    for start in range(0, len(windows), batch):
+        some = windows[start : start + batch]
         ids = np.full((len(some), max(map(len, some))), NO_LABEL, np.int64)
         for row, window in zip(ids, some, strict=True):
             row[: len(window)] = window
-        owner = owners[start : start + BATCH]
+        owner = owners[start : start + batch]
         each = _losses(model, torch.from_numpy(ids).to(model.device)).double().sum(dim=1).cpu().numpy()
         np.add.at(nats, owner, each)
         np.add.at(counts, owner, (ids[:, 1:] != NO_LABEL).sum(axis=1))

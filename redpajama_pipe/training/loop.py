@@ -32,14 +32,17 @@ from redpajama_pipe.training.devices import (
     accumulating,
     autocast,
     clip_gradients,
+    computes_in_bf16,
     distribute,
+    less_memory,
     machine,
     open_world,
     peak_flops,
     scale_gradients,
+    within_memory,
 )
 from redpajama_pipe.training.learning_rate import learning_rate
-from redpajama_pipe.training.models import Model, build, count_parameters, decay_groups, flops_per_token
+from redpajama_pipe.training.models import Model, build, config_of, count_parameters, decay_groups, flops_per_token
 from redpajama_pipe.training.options import LEARNED
 from redpajama_pipe.training.rows import open_rows
 from redpajama_pipe.training.validation import HeldOut, count_labels, token_loss
@@ -94,13 +97,34 @@ def train(settings: Settings) -> Result:
         InputError: the run is not there, or is not the one of the checkpoint; ids outside the vocabulary.
         ManifestError: tokenize or schedule did not finish.
         RecipeError: settings that cannot be, or other ones than the checkpoint's.
-        SetupError: a GPU is asked for and there is none.
-        PipelineError: the loss is no number any more.
+        SetupError: a GPU is asked for and there is none, or none with bf16.
+        PipelineError: the loss is no number any more, or a GPU's memory is not enough.
     """
     if "://" in settings.output:
         raise RecipeError(f"--output {settings.output}: checkpoints are written to a local or mounted folder")
-    with open_world(settings.model.training.device) as world:
+    training = settings.model.training
+    with open_world(training.device) as world, within_memory(world.device, less_memory(training)):
         return _Run(settings, world).train()
+
+
+def recompute_activations(model: Any) -> None:
+    """Keep of each layer its input alone, and compute the rest again in the backward pass."""
+    # transformers 5 renamed it on the way
+    name = "activation_checkpointing_enable"
+    getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")({"use_reentrant": False})
+
+
+def compile_layers(model: Any) -> None:
+    """Compile a model's layers, which share what is compiled, before it is shared out.
+
+    What moves gradients and weights between ranks stays outside. DistributedDataParallel takes a layer as it is: torch
+    need not cut it up, which not every release can where activations are computed again (pytorch, issue 104674).
+    """
+    from torch._dynamo import config
+
+    config.optimize_ddp = False
+    for layer in model.gpt_neox.layers:
+        layer.forward = torch.compile(layer.forward)
 
 
 class _Run:
@@ -122,7 +146,6 @@ class _Run:
         }
         torch.manual_seed(self.training.seed)
         saved = checkpoint.latest(self.output)
-        self.model = build(settings.model.architecture, None if saved else self.training.seed)
         self.micro_step = self.training.micro_batch * world.size
         self.loader = TokenLoader(
             self.reader, self.micro_step, world.rank, world.size, self.training.workers, pin_memory=world.is_gpu
@@ -132,11 +155,13 @@ class _Run:
             self.loader.load_state_dict(saved.manifest.counts["loader"])  # refuses other shards, another schedule
             self._same(saved)
             self.step = saved.step
-            checkpoint.load_weights(saved, self.model)
+            self.model = checkpoint.open_model(saved, config=config_of(settings.model.architecture))
+        else:
+            self.model = build(settings.model.architecture, self.training.seed)
         if self.training.activation_checkpointing:
-            # transformers 5 renamed it on the way
-            old = self.model.gradient_checkpointing_enable
-            getattr(self.model, "activation_checkpointing_enable", old)({"use_reentrant": False})
+            recompute_activations(self.model)
+        if self.training.compile:
+            compile_layers(self.model)
         self.parameters = count_parameters(self.model)
         self.model.train()
         self.forward = distribute(self.model, self.training, world)
@@ -149,12 +174,11 @@ class _Run:
         )
         if saved:
             checkpoint.load_optimiser(saved, self.model, self.optimiser, world)
-        if self.training.compile:
-            self.forward.compile()
         self.held_out = HeldOut(self.training, self.reader, world) if self.training.validation.documents else None
         self.saved = saved
 
     def _check(self, available: int) -> None:
+        computes_in_bf16(self.training.precision, self.world)  # refuses a GPU that has none
         shape, micro = self.model_settings.architecture, self.training.micro_batch * self.world.size
         if self.reader.seq_len > shape.max_positions:
             raise RecipeError(
@@ -256,7 +280,7 @@ class _Run:
                 batch = {name: values.to(world.device, non_blocking=True) for name, values in batch.items()}
                 with accumulating(self.forward, micro == micro_steps - 1):
                     with autocast(training.precision, world):
-                        loss = token_loss(self.forward, batch)
+                        loss = token_loss(self.forward, batch, training.compile)
                     (loss * (world.size / tokens)).backward()  # the ranks' mean is taken
                 nats += loss.detach()
             whole, labels = world.sum(nats.item(), predicted)
@@ -276,7 +300,8 @@ class _Run:
                     "lower training.learning_rate, or go on from an earlier checkpoint"
                 )
             self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
+            # DistributedDataParallel's are views of its buckets, which stay: others beside them are memory twice
+            self.optimiser.zero_grad(set_to_none=self.forward is self.model)
             if world.is_gpu:
                 torch.cuda.synchronize(world.device)  # the update is part of the step's time
             self.step += 1

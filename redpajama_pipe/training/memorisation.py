@@ -35,6 +35,7 @@ from redpajama_pipe.tokens.lookup import Lookup, Visit
 from redpajama_pipe.tokens.reader import Piece, open_run
 from redpajama_pipe.training import checkpoint, documents
 from redpajama_pipe.training.checkpoint import Checkpoint
+from redpajama_pipe.training.devices import within_memory
 from redpajama_pipe.training.windows import count_windows
 
 PROMPT = CONTINUATION = 32
@@ -112,6 +113,7 @@ def measure(
         ManifestError: the checkpoint or the run is not finished.
         RecipeError: a number that cannot be.
         SetupError: a GPU is asked for and there is none.
+        PipelineError: a GPU's memory is not enough.
     """
     if sequences < 0 or batch_size < 1:
         raise RecipeError(
@@ -133,16 +135,17 @@ def measure(
     if not turns:
         raise InputError(f"none of {len(spread):,} sequences of {run} begins with {width} ids that are no padding")
     pieces = [inside[turn] for turn in turns]
-    place = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    model = checkpoint.open_model(found, getattr(torch, dtype)).to(place).eval()
+    place = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
     windows = np.empty((len(turns), width), np.int64)
     scores = np.empty(len(turns), np.float32)
-    told(0, len(turns))
-    for first in range(0, len(turns), batch_size):
-        some = slice(first, first + batch_size)
-        windows[some] = reader.read(turns[some])[:, :width]
-        scores[some] = extractible(model, windows[some], prompt)
-        told(min(first + batch_size, len(turns)), len(turns))
+    with within_memory(place, f"lower --batch (now {batch_size}), or take --dtype bfloat16"):
+        model = checkpoint.open_model(found, getattr(torch, dtype)).to(place).eval()
+        told(0, len(turns))
+        for first in range(0, len(turns), batch_size):
+            some = slice(first, first + batch_size)
+            windows[some] = reader.read(turns[some])[:, :width]
+            scores[some] = extractible(model, windows[some], prompt)
+            told(min(first + batch_size, len(turns)), len(turns))
     numbers = sorted({piece.document for each in pieces for piece in each})
     visits = Lookup(reader).visits(numbers)
     known = documents.rows_of(reader, numbers, [schema.DOC_ID, schema.SOURCE, schema.SUBSET, schema.LANGUAGE])

@@ -152,7 +152,22 @@ def config_of(architecture: Architecture) -> Any:
         tie_word_embeddings=False,
         bos_token_id=0,  # <|endoftext|>, as in the published config.json
         eos_token_id=0,
+        attn_implementation=_causal_attention(),
     )
+
+
+def _causal_attention() -> str:
+    """Name an attention for which transformers makes no mask of its own: scaled_dot_product_attention, causal.
+
+    Its own `sdpa` looks at the position ids of each forward pass for packed documents, for which a GPU's queue must run
+    empty; and under torch.compile, where it cannot look, it makes a mask of all pairs, which no flash kernel takes. A
+    mask that is given is used as it is.
+    """
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    AttentionInterface.register("causal_sdpa", sdpa_attention_forward)
+    return "causal_sdpa"
 
 
 def build(architecture: Architecture, seed: int | None = None) -> Any:

@@ -58,7 +58,7 @@ class Training:
             `document`: its own document alone, with positions from 0, and a document's first id is not predicted.
         precision: `bf16` under autocast with weights in fp32, `fp32`, or `auto`: bf16 on a GPU that has it.
         micro_batch: sequences a rank and forward pass; the gradients of a batch are summed up over several.
-        compile: torch.compile the model.
+        compile: torch.compile the layers and the loss.
         activation_checkpointing: compute activations again in the backward pass, to save memory.
         strategy: `ddp` copies the model to each rank, `fsdp` cuts up weights, gradients and optimiser.
         device: `cuda`, `cpu`, or `auto`: a GPU where there is one.

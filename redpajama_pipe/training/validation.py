@@ -6,6 +6,7 @@ That none of another run's documents is trained on is looked up in the token map
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,20 +26,52 @@ from redpajama_pipe.training.devices import World, autocast
 from redpajama_pipe.training.options import Training
 from redpajama_pipe.training.rows import LABELS, NO_LABEL, POSITIONS, attention_mask, mark, open_rows
 
+LOGITS = 2**28  # at a time on a GPU: a GB in fp32
 
-def token_loss(forward: Any, batch: Mapping[str, Any]) -> Any:
+
+def token_loss(forward: Any, batch: Mapping[str, Any], compiled: bool = False) -> Any:
     """Return the summed cross-entropy of predicting a batch's labels from what each id sees, in nats.
 
     Args:
         forward: a model.
         batch: `input_ids` (sequences, seq_len + 1): all but the last are inputs; and what `rows.mark` gives. Without
             labels all ids but the first are labels; without position_ids an id sees all that stands before it.
+        compiled: torch.compile fuses what follows the logits, so that they are never there in fp32.
     """
     ids, positions = batch[INPUT_IDS], batch.get(POSITIONS)
     seen = {} if positions is None else {"position_ids": positions, "attention_mask": attention_mask(positions)}
     logits = forward(input_ids=ids[:, :-1], use_cache=False, **seen).logits
     labels = batch.get(LABELS, ids[:, 1:])
-    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="sum", ignore_index=NO_LABEL)
+    logits, labels = logits.flatten(0, 1), labels.flatten()
+    if compiled:
+        return _compiled_nats()(logits, labels)
+    return summed_nats(logits, labels, LOGITS if logits.is_cuda else logits.numel())
+
+
+def summed_nats(logits: Any, labels: Any, most: int) -> Any:
+    """Return the summed cross-entropy, computed over so many logits at a time.
+
+    Of 32 sequences of Pythia's the logits are 13 GB in fp32, in three copies at once; and more than 2**31, for which
+    not every kernel of torch was written. In pieces one copy is whole.
+
+    Args:
+        logits: (ids, vocabulary).
+        labels: (ids,), NO_LABEL where nothing is predicted.
+        most: logits of a piece, but at least one id's.
+    """
+    rows = max(1, most // logits.shape[1])
+    pieces = zip(logits.split(rows), labels.split(rows), strict=True)
+    losses = [_nats(some, wanted) for some, wanted in pieces]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _nats(logits: Any, labels: Any) -> Any:
+    return cross_entropy(logits.float(), labels, reduction="sum", ignore_index=NO_LABEL)
+
+
+@cache
+def _compiled_nats() -> Any:
+    return torch.compile(_nats)
 
 
 def count_labels(batch: Mapping[str, Any]) -> int:
@@ -103,7 +136,7 @@ class HeldOut:
                 labels += count_labels(batch)
                 batch = {name: values.to(world.device) for name, values in batch.items()}
                 with autocast(self._training.precision, world):
-                    total += float(token_loss(forward, batch).item())
+                    total += float(token_loss(forward, batch, self._training.compile).item())
         model.train()
         nats, predicted = world.sum(total, labels)
         return nats / predicted
