@@ -35,10 +35,11 @@ _STAGES = {
     "dedup": ("dedup_documents", "exact and verified near-duplicates to decisions"),
     "decontaminate": ("decontaminate_documents", "documents with text of evaluation sets to decisions"),
     "tokenize": ("pack_tokens", "kept text to .bin/.idx shards and a token map"),
-    "train-tokenizer": ("train_tokenizer", "a tokenizer of its own from kept text, for other runs too"),
-    "schedule": ("build_schedule", "the order in which training reads, for 1 and 1.5 epochs"),
-    "train-quality-classifier": ("train_quality_classifier", "a fastText classifier of a run's documents"),
-    "train-language-model": ("train_language_model", "a KenLM model of a run's documents, for perplexity"),
+    "train-tokenizer": ("train_tokenizer", "a tokenizer from kept text, for other runs too, in RUN/tokenizer"),
+    "schedule": ("build_schedule", "the order in which training reads, for each number of epochs"),
+    "train-quality-classifier": ("train_quality_classifier", "a fastText classifier of a run's text, in RUN/quality"),
+    "train-language-model": ("train_language_model", "a KenLM model of a run's documents, in RUN/perplexity"),
+    "train-importance-bags": ("train_importance_bags", "bags of words of a run's documents, for importance weights"),
     "report": ("write_report", "one HTML page about a run"),
 }
 
@@ -62,6 +63,10 @@ _EXAMPLES = {
         """train-quality-classifier --output RUN --set "quality.positive=source = 'wikipedia'\"""",
     ),
     "train-language-model": ("train-language-model --output RUN --set perplexity.language=de",),
+    "train-importance-bags": (
+        "train-importance-bags --output RUN "
+        """--set "importance.domains={books: source = 'books', ccnet: source = 'crawl'}\"""",
+    ),
     "report": ("report --output RUN",),
     "explain": ("explain RUN 3f2a", "explain RUN https://example.org/page"),
     "clusters": ("clusters RUN --top 3 --text",),
@@ -88,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (module, line) in _STAGES.items():
         stage = commands.add_parser(name, help=line, description=line)
-        arguments.add_job_arguments(stage)
+        arguments.add_job_arguments(stage, replaces=name in ("run", "ingest"))
         if name == "ingest":
             stage.add_argument(
                 "--sink",
@@ -166,7 +171,9 @@ def build_parser() -> argparse.ArgumentParser:
     memory.add_argument("--prompt", type=int, default=32, help="ids given (default: 32)")
     memory.add_argument("--continuation", type=int, default=32, help="ids asked for (default: 32)")
     memory.add_argument("--batch", type=int, default=64, help="sequences decoded together (default: 64)")
-    memory.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    memory.add_argument(
+        "--device", choices=("auto", "cuda", "cpu"), default="auto", help="default: auto, a GPU where there is one"
+    )
     memory.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16"),
@@ -242,8 +249,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="list recipes, rule sets and tokenizers, or print one",
         description="List the entries of conf/, filters/ and tokenize/; with a kind and a name, print that file.",
     )
-    listing.add_argument("kind", nargs="?", choices=catalog.KINDS, help="conf (recipes), filters or tokenize")
-    listing.add_argument("name", nargs="?", help="an entry, to print it")
+    listing.add_argument(
+        "kind", metavar="KIND", nargs="?", choices=catalog.KINDS, help="conf (recipes), filters or tokenize"
+    )
+    listing.add_argument("name", metavar="NAME", nargs="?", help="an entry, to print it")
     listing.set_defaults(work=_catalog)
     for name, command in commands.choices.items():
         shown = "".join(f"\n  redpajama-pipe {line}" for line in _EXAMPLES[name])

@@ -7,6 +7,7 @@ every default written out, stands beside each output as recipe.yaml; its hash is
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.settings.annotate import Annotate, Filter
 from redpajama_pipe.settings.decontaminate import Decontaminate
 from redpajama_pipe.settings.dedup import Dedup
-from redpajama_pipe.settings.models import Perplexity, Quality
+from redpajama_pipe.settings.limits import NATURAL, WHOLE, check_limits
+from redpajama_pipe.settings.models import Importance, Perplexity, Quality
 from redpajama_pipe.settings.source import Source
 from redpajama_pipe.settings.tokens import Schedule, Tokenize
 from redpajama_pipe.settings.tree import apply_override, build, to_tree
@@ -47,10 +49,8 @@ class Execution:
     spark: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        limits = {"read_attempts": 1, "read_timeout": 0.001, "read_backoff": 0, "read_backoff_limit": 0}
-        for name, least in limits.items():
-            if not getattr(self, name) >= least:
-                raise RecipeError(f"execution.{name} is {getattr(self, name):g}; give {least} or more")
+        check_limits(self, "execution", partitions=WHOLE, read_attempts=NATURAL, read_timeout=(0.001, math.inf))
+        check_limits(self, "execution", read_backoff=WHOLE, read_backoff_limit=WHOLE)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,13 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     quality: Quality = field(default_factory=Quality)
     perplexity: Perplexity = field(default_factory=Perplexity)
+    importance: Importance = field(default_factory=Importance)
     execution: Execution = field(default_factory=Execution)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise RecipeError("name is empty; reports are headed by it")
+        check_limits(self, "", part_bytes=NATURAL, gate_documents=WHOLE)
 
     def source(self, name: str) -> Source:
         """Return the source of this name."""

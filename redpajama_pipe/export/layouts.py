@@ -31,8 +31,8 @@ _DUMP_DATE = re.compile(r"wiki-(\d{8})-")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def redpajama_v1(row: Row, text: str, original: str, kind: str) -> bytes:
-    """Write RedPajama v1's envelope.
+def redpajama_v1(row: Row, text: str, original: str, kind: str) -> dict[str, Any]:
+    """Make RedPajama v1's envelope.
 
     Web pages have the keys that its README names: url, timestamp, source, language; `source` says the file and the
     record, as `cc/…` of the published slice does. Wikipedia has title, url, language and the dump's date. JSON lines
@@ -63,18 +63,18 @@ def redpajama_v1(row: Row, text: str, original: str, kind: str) -> bytes:
             "language": row[schema.LANGUAGE],
             "source": f"cc/{row['uri']}/{row['record_id']}",
         }
-    return _line({"text": text, "meta": meta})
+    return {"text": text, "meta": meta}
 
 
-def redpajama_v2(row: Row, text: str, original: str, kind: str) -> bytes:
-    """Write a record of CCNet; arguments as `redpajama_v1`.
+def redpajama_v2(row: Row, text: str, original: str, kind: str) -> dict[str, Any]:
+    """Make a record of CCNet; arguments as `redpajama_v1`.
 
     Lengths are characters, lines are separated by line feeds; the original ones are those of the extracted text.
     `raw_content` is the whole text, where CCNet takes the first line of a WET record out as its title. `line_ids` is
     null, for no lines were chosen. Without the signals `perplexity` and `perplexity_bucket`, the one is null and the
     other is `all`, which is CCNet's bucket for a document that has no perplexity.
     """
-    record = {
+    return {
         "url": row["url"],
         "date_download": row["timestamp"],
         "digest": row["content_digest"],
@@ -92,17 +92,16 @@ def redpajama_v2(row: Row, text: str, original: str, kind: str) -> bytes:
         "perplexity": row[PERPLEXITY[0]],
         "bucket": _bucket(row),
     }
-    return _line(record)
 
 
-def jsonl(row: Row, text: str, original: str, kind: str) -> bytes:
-    """Write text, id (32 hex digits) and, under `meta`, everything else that is known; arguments as `redpajama_v1`."""
+def jsonl(row: Row, text: str, original: str, kind: str) -> dict[str, Any]:
+    """Make text, id (32 hex digits) and, under `meta`, everything else that is known; arguments as `redpajama_v1`."""
     meta = {name: row[name] for name in (*COLUMNS, *SCORES) if name not in (schema.DOC_ID, "meta")}
     meta["meta"] = orjson.Fragment(row["meta"]) if row["meta"] else None
-    return _line({"text": text, "id": row[schema.DOC_ID].hex(), "meta": meta})
+    return {"text": text, "id": row[schema.DOC_ID].hex(), "meta": meta}
 
 
-LAYOUTS: dict[str, Callable[[Row, str, str, str], bytes]] = dict(
+LAYOUTS: dict[str, Callable[[Row, str, str, str], dict[str, Any]]] = dict(
     zip(NAMES, (redpajama_v1, redpajama_v2, jsonl), strict=True)
 )
 
@@ -127,15 +126,16 @@ def file_of(layout: str, row: Row, part: str, shard: int) -> str:
     return f"documents/{_safe(snapshot)}/{shard:04d}/{language}_{_safe(_bucket(row))}.json.gz"
 
 
-def _bucket(row: Row) -> str:
-    return row[PERPLEXITY[1]] or "all"
-
-
-def _line(record: Any) -> bytes:
+def line(record: Mapping[str, Any]) -> bytes:
+    """Write a record as a line of JSON."""
     try:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # a number beyond 64 bits
         return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _bucket(row: Row) -> str:
+    return row[PERPLEXITY[1]] or "all"
 
 
 def _safe(name: str) -> str:

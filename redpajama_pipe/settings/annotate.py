@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.limits import NATURAL, SEED, SHARE, check_limits
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class MinHash:
                 object.__setattr__(self, name, value)
         if self.num_perm == 0:
             object.__setattr__(self, "num_perm", max(num_perm, self.bands * self.rows))
+        numbers = dict.fromkeys(("bands", "rows", "shingle", "num_perm"), NATURAL)
+        check_limits(self, "annotate.minhash", **numbers, seed=SEED)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Annotate:
         minhash: the signature that dedup will use.
         signals: names of signals or families to store beside Gopher's and those that the rule sets read.
         word_lists: folder of the word lists that some signals need; empty: look in the usual places.
-        artifacts: folder of RedPajama-V2's models and URL lists, for its signals that need them.
+        artifacts: folder of RedPajama-V2's models and URL lists, for its signals that need them; train-importance-bags
+            makes one, RUN/artifacts.
         url_lists: folder of URL lists in UT1's layout: CATEGORY/domains, urls, words, soft_words.
         perplexity_models: folder of LANGUAGE.sp.model and LANGUAGE.arpa.bin, as train-language-model writes them.
         quality_model: path of a model that train-quality-classifier wrote.
@@ -113,3 +117,6 @@ class Filter:
 
     rule_sets: tuple[str, ...] = ("gopher",)
     max_dropped_share: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_limits(self, "filter", max_dropped_share=SHARE)

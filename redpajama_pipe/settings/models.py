@@ -1,8 +1,13 @@
-"""The sections `quality` and `perplexity`: the models that jobs train on the documents of a run."""
+"""The sections `quality`, `perplexity` and `importance`: the models that jobs make of the documents of a run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.limits import NATURAL, SHARE, WHOLE, check_limits
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ class Quality:
     threads: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("documents", "dimension", "epochs", "word_ngrams", "threads"), NATURAL)
+        check_limits(self, "quality", **counts, min_chars=WHOLE, held_out=SHARE, seed=(0, 2**31 - 1))
+        if not 0 < self.learning_rate < math.inf:
+            raise RecipeError(f"quality.learning_rate is {self.learning_rate}; give a number above 0, such as 0.1")
+
 
 @dataclass(frozen=True)
 class Perplexity:
@@ -55,3 +66,29 @@ class Perplexity:
     vocab_size: int = 65_536
     order: int = 5
     memory: str = "50%"
+
+    def __post_init__(self) -> None:
+        check_limits(self, "perplexity", documents=NATURAL, vocab_size=NATURAL, order=NATURAL)
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The bags of words that train-importance-bags counts, for RedPajama-V2's importance weights.
+
+    Attributes:
+        domains: domain → SQL over the documents' columns: which documents it is counted on. `ccnet` is what the
+            others, `wikipedia`, `openwebtext` and `books`, are compared with.
+        language: of the documents that are counted.
+        documents: of each domain at most so many, chosen by their ids; RedPajama-V2's 500,000.
+    """
+
+    domains: Mapping[str, str] = field(
+        default_factory=lambda: {"wikipedia": "source = 'wikipedia'", "ccnet": "source <> 'wikipedia'"}
+    )
+    language: str = "en"
+    documents: int = 500_000
+
+    def __post_init__(self) -> None:
+        if not self.domains:
+            raise RecipeError("importance.domains is empty; give {DOMAIN: SQL} for ccnet and what is compared with it")
+        check_limits(self, "importance", documents=NATURAL)

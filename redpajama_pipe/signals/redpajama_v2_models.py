@@ -11,14 +11,16 @@ DSIR, Xie et al. 2023, arXiv:2302.03169.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from redpajama_pipe import storage
 from redpajama_pipe.errors import SetupError
 from redpajama_pipe.signals.fasttext_library import load_model
 from redpajama_pipe.signals.resources import ARTIFACTS_ENVIRONMENT, Resources
@@ -43,6 +45,34 @@ class Bag(NamedTuple):
     mean_words: float
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What is counted of some documents of a domain; the sum of two is that of both.
+
+    Attributes:
+        counts: (buckets,).
+        documents: how many.
+        words: raw words of all of them.
+    """
+
+    counts: NDArray[np.int64]
+    documents: int
+    words: int
+
+    def __add__(self, other: Counted) -> Counted:
+        return Counted(self.counts + other.counts, self.documents + other.documents, self.words + other.words)
+
+    @classmethod
+    def none(cls) -> Counted:
+        """Return what is counted of no documents."""
+        return cls(np.zeros(BUCKETS, np.int64), 0, 0)
+
+    @property
+    def bag(self) -> Bag:
+        """The domain's bag; there is at least one document."""
+        return Bag(self.counts, self.words / self.documents)
+
+
 def scores(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     """Compute the signals among these that need a model, each null where its language has none.
 
@@ -57,9 +87,10 @@ def scores(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
             continue
         pattern, make = kind
         if not documents.lenient and documents.resources.artifact(pattern.format("*")) is None:
+            made_by = " (train-importance-bags makes one)" if "_importance" in name else ""
             raise SetupError(
-                f"{name} needs {pattern.format('LANGUAGE')} in RedPajama-V2's artifacts: set Resources.artifacts or "
-                f"{ARTIFACTS_ENVIRONMENT} to a folder with it"
+                f"{name} needs {pattern.format('LANGUAGE')} in RedPajama-V2's artifacts: set annotate.artifacts or "
+                f"{ARTIFACTS_ENVIRONMENT} to a folder with it{made_by}"
             )
         made = {language: make(documents.resources, language) for language in languages if language is not None}
         scorers[name] = {language: scorer for language, scorer in made.items() if scorer is not None}
@@ -75,12 +106,8 @@ def scores(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     return {name: pa.array(column, pa.float64()) for name, column in values.items()}
 
 
-def count_features(texts: Iterable[str], buckets: int = BUCKETS) -> Bag:
-    """Make a domain's bag of words, as the published app/src/artifacts/hash_dist.py does.
-
-    Raises:
-        ValueError: there are no texts.
-    """
+def count_features(texts: Iterable[str], buckets: int = BUCKETS) -> Counted:
+    """Count the hashed words and bigrams of texts, as the published app/src/artifacts/hash_dist.py does."""
     from redpajama_pipe.signals.redpajama_v2_features import add_features
 
     counts = np.zeros(buckets, np.int64)
@@ -88,21 +115,29 @@ def count_features(texts: Iterable[str], buckets: int = BUCKETS) -> Bag:
     for text in texts:
         words += add_features(text, counts)
         documents += 1
-    if documents == 0:
-        raise ValueError("no texts to count the features of")
-    return Bag(counts, words / documents)
+    return Counted(counts, documents, words)
 
 
-def write_bag(bag: Bag, artifacts: Path, language: str, domain: str) -> None:
+def write_bag(bag: Bag, artifacts: str, language: str, domain: str) -> tuple[str, str]:
     """Write a bag where `scores` finds it, in the published files.
 
     Args:
+        bag: of the domain.
+        artifacts: a path or a URL.
+        language: of its documents.
         domain: wikipedia, openwebtext or books; ccnet for the source they are compared with.
+
+    Returns:
+        The paths of the counts and of the mean.
     """
-    folder = artifacts / "dsir" / language
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / f"{domain}.{language}.{len(bag.counts)}.counts.npy", bag.counts)
-    np.save(folder / f"{domain}.{language}.lambda.npy", np.float64(bag.mean_words))
+    folder = storage.join(artifacts, "dsir", language)
+    counts = storage.join(folder, f"{domain}.{language}.{len(bag.counts)}.counts.npy")
+    mean = storage.join(folder, f"{domain}.{language}.lambda.npy")
+    for path, values in ((counts, bag.counts), (mean, np.float64(bag.mean_words))):
+        written = BytesIO()
+        np.save(written, values)
+        storage.write_bytes(path, written.getvalue())
+    return counts, mean
 
 
 def _kind(name: str) -> tuple[str, Callable[[Resources, str], Scorer | None]] | None:

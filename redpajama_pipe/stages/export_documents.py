@@ -1,21 +1,24 @@
 """Export: a run's documents as files of JSON lines, in the layout of a published corpus, with the decisions applied.
 
 Each document part becomes files of its own, written by the task that reads it; Spark moves ids and spans, no text. The
-bytes depend on the corpus and the decisions alone.
+bytes depend on the corpus and the decisions alone. RedPajama-V2's layout has signals, signatures and duplicates too.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redpajama_pipe.arguments import guarded
 from redpajama_pipe.export import NAMES
+from redpajama_pipe.report.figures import plural
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from redpajama_pipe.export.redpajama_v2 import Known
     from redpajama_pipe.manifest import Manifest
     from redpajama_pipe.run_folder import RunFolder
 
@@ -42,7 +45,8 @@ def run(
         quiet: no progress line.
 
     Returns:
-        The manifest of the target; its counts: documents.
+        The manifest of the target; its counts: documents; of redpajama_v2 also the number of the family's signals that
+        the run has, and of duplicates, null where none were looked for.
 
     Raises:
         ManifestError: ingest did not finish; or decisions are to be applied and there are no signals.
@@ -52,6 +56,7 @@ def run(
     from redpajama_pipe import manifest, storage
     from redpajama_pipe.errors import ReconcileError
     from redpajama_pipe.export.parts import WRITTEN, ExportSettings, exporter
+    from redpajama_pipe.export.redpajama_v2 import FOLDERS
     from redpajama_pipe.progress import Progress
     from redpajama_pipe.storage import File
 
@@ -60,7 +65,14 @@ def run(
     annotated = bool(taken) or manifest.find(folder.annotations) is not None or documents.counts["annotated"]
     where, known = folder.annotated() if annotated else (folder.documents, documents)
     inputs = {"documents": known.hash, **{f"decisions {found.stage}": found.hash for found in taken.values()}}
-    section = {"layout": layout, "everything": everything}
+    section: dict[str, Any] = {"layout": layout, "everything": everything}
+    dedup = manifest.find(folder.decisions("dedup"))
+    if dedup and dedup.inputs.get("documents") != known.hash:  # of documents that have changed since
+        dedup = None
+    beside = _beside(folder, where, annotated, dedup is not None) if layout == "redpajama_v2" else None
+    if beside:
+        section["folders"] = list(FOLDERS)
+        inputs |= {"decisions dedup": dedup.hash} if dedup else {}
     done = manifest.current(target, "export", inputs, section)
     if done:
         return done
@@ -70,25 +82,57 @@ def run(
         storage.remove(storage.join(target, file.path))
     parts = [name for name, _, _ in documents.counts["parts"]]
     kinds = {source["name"]: source["kind"] for source in documents.recipe["sources"]}
-    settings = ExportSettings(folder.documents, target, layout, kinds)
+    settings = ExportSettings(folder.documents, target, layout, kinds, beside)
     files: list[File] = []
-    count = 0
+    rows_of: Counter[str] = Counter()  # by folder, where there are several
     with Progress("export", spark().sparkContext, quiet=quiet) as progress:
         if parts:
-            rows = _rows(spark(), where, list(taken), parts)
+            shown = folder.decisions("dedup") if beside and beside.deduplicated and everything else None
+            rows = _rows(spark(), where, list(taken), parts, shown)
             for row in rows.mapInArrow(exporter(settings), WRITTEN).collect():
                 files.append(File(row["path"], row["bytes"], row["sha256"]))
-                count += row["documents"]
-        progress.note = f"{count:,} documents in {len(files):,} files"
+                rows_of[row["path"].partition("/")[0] if beside else FOLDERS[0]] += row["rows"]
+        count = rows_of[FOLDERS[0]]
+        progress.note = f"{plural(count, 'document')} in {plural(len(files), 'file')}"
     total = sum(source["documents"] for source in documents.counts["sources"].values())
     dropped = sum(sum(rules.values()) for found in taken.values() for rules in found.counts["by_rule"].values())
     if count != total - dropped:
         raise ReconcileError(f"{total} documents in and {dropped} dropped, but {count} were written")
-    return manifest.write(target, "export", inputs, section, {"documents": count}, files, progress.seconds)
+    counts: dict[str, Any] = {"documents": count}
+    if beside:
+        counts["signals"] = len(beside.signals)
+        counts["duplicates"] = rows_of["duplicates"] if beside.deduplicated else None
+    return manifest.write(target, "export", inputs, section, counts, files, progress.seconds)
 
 
-def _rows(spark: SparkSession, where: str, taken: Sequence[str], parts: Sequence[str]) -> DataFrame:
-    """Return what each task exports: the rows of its parts, in the order of the corpus."""
+def _beside(folder: RunFolder, where: str, annotated: bool, deduplicated: bool) -> Known:
+    """Return what the files beside the documents are made of."""
+    from redpajama_pipe.export.redpajama_v2 import Known
+    from redpajama_pipe.settings.annotate import Annotate
+    from redpajama_pipe.settings.tree import build
+    from redpajama_pipe.signals.redpajama_v2 import SIGNALS
+
+    settings = build(Annotate, folder.annotate_settings(), "annotate") if annotated else Annotate()
+    signals = tuple(signal.name for signal in SIGNALS if signal.name in settings.signals)
+    return Known(where, signals, settings, deduplicated)
+
+
+def _with_duplicates(rows: DataFrame, dedup: str) -> DataFrame:
+    """Add a column that is true where dedup found that a document equals one that stays, null elsewhere."""
+    from pyspark.sql import functions as F
+
+    from redpajama_pipe import decisions, schema
+    from redpajama_pipe.dedup.exact import KEYS
+    from redpajama_pipe.dedup.index_match import EXACT_RULE
+    from redpajama_pipe.export.parts import DUPLICATE
+
+    decided = decisions.counted(decisions.read(rows.sparkSession, [dedup]))
+    equal = decided.where(F.col("rule").isin(EXACT_RULE, *(key.rule for key in KEYS.values())))
+    return rows.join(equal.select(schema.DOC_ID, F.lit(True).alias(DUPLICATE)), schema.DOC_ID, "left")
+
+
+def _rows(spark: SparkSession, where: str, taken: Sequence[str], parts: Sequence[str], dedup: str | None) -> DataFrame:
+    """Return what each task exports: the rows of its parts, in the order of the corpus; `dedup`: with duplicates."""
     from pyspark.sql import functions as F
 
     from redpajama_pipe import decisions, schema, storage
@@ -106,6 +150,8 @@ def _rows(spark: SparkSession, where: str, taken: Sequence[str], parts: Sequence
         decided = decisions.read(spark, taken)
         rows = rows.join(decisions.counted(decided).select(schema.DOC_ID), schema.DOC_ID, "left_anti")
         rows = rows.join(decisions.spans(decided), schema.DOC_ID, "left")
+    if dedup:
+        rows = _with_duplicates(rows, dedup)
     tasks = min(len(parts), MAX_TASKS)
     plan = [(part, order % tasks, order) for order, part in enumerate(parts)]
     planned = spark.createDataFrame(plan, f"`{schema.PART}` string, task int, `order` int")
@@ -121,7 +167,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         choices=NAMES,
         default="redpajama_v1",
-        help="redpajama_v1: text and meta; redpajama_v2: CCNet's records by snapshot, shard and language; "
+        help="redpajama_v1: text and meta; redpajama_v2: CCNet's records by snapshot, shard and language, with "
+        "quality signals, MinHash signatures and duplicates; "
         "jsonl: text and all that is known of it (default: redpajama_v1)",
     )
     parser.add_argument("--all", action="store_true", help="every document as extracted, whatever was decided")
@@ -151,7 +198,30 @@ def work(options: argparse.Namespace) -> None:
     finally:
         for one in started:
             one.stop()
-    print(f"{done.counts['documents']:,} documents  {len(done.files):,} files  {target}")
+    print(f"{plural(done.counts['documents'], 'document')}  {plural(len(done.files), 'file')}  {target}")
+    for line in missing(done):
+        print(line)
+
+
+def missing(done: Manifest) -> list[str]:
+    """Say what RedPajama-V2 has and an export has not, and what brings it."""
+    from redpajama_pipe.signals.redpajama_v2 import SIGNALS
+
+    if "signals" not in done.counts:
+        return []
+    there, lines = done.counts["signals"], []
+    if there < len(SIGNALS):
+        lines.append(
+            f"quality_signals has CCNet's and {there or 'none'} of RedPajama-V2's {len(SIGNALS)}: "
+            "annotate the run with --set 'annotate.signals=[redpajama_v2]' for all of them"
+        )
+    if done.counts["duplicates"] is None:
+        lines.append(
+            "there is no duplicates/: none were looked for; dedup does, with --set 'dedup.exact=[digest]' as published"
+        )
+    elif not done.recipe["everything"]:
+        lines.append("duplicates/ lists none, for they are dropped: --all keeps all documents and lists the equal ones")
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from scipy import stats
 
 from redpajama_pipe.errors import SetupError
 from redpajama_pipe.signals import redpajama_v2_features, redpajama_v2_models, score
-from redpajama_pipe.signals.redpajama_v2_models import Bag, count_features, write_bag
+from redpajama_pipe.signals.redpajama_v2_models import Bag, Counted, count_features, write_bag
 from redpajama_pipe.signals.resources import Resources
 
 WIKI = ["The cat sat on the mat, in a house of 3 rooms.", "Ein Haus. Η γάτα! 日本語 and more"]
@@ -48,8 +49,8 @@ print(json.dumps([[round(float(np.inner(each, diff)), 8), each.tolist()] for eac
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifacts")
-    write_bag(count_features(WIKI), folder, "en", "wikipedia")
-    write_bag(count_features(CCNET), folder, "en", "ccnet")
+    write_bag(count_features(WIKI).bag, str(folder), "en", "wikipedia")
+    write_bag(count_features(CCNET).bag, str(folder), "en", "ccnet")
     (folder / "bad_urls").mkdir()
     (folder / "bad_urls/domain_to_category_id.json").write_text(json.dumps({"bad.example": 7, "worse.example": 0}))
     return folder
@@ -65,7 +66,7 @@ def hash_text(text: str) -> int:
 def test_hashes_are_those_of_cpython() -> None:
     assert [abs(hash_text(word)) % 10000 for word in ("the", "é", "日本語")] == [2820, 3245, 7137]
     assert hash_text("") == 0
-    bag = count_features(["the cat"])
+    bag = count_features(["the cat"]).bag
     assert np.flatnonzero(bag.counts).tolist() == sorted({2820, 7419, abs(hash_text("cat")) % 10000})
     assert bag.mean_words == 2.0
 
@@ -85,7 +86,7 @@ def test_importance_is_the_published_sum_over_hash(artifacts: Path) -> None:
     assert [count_features([text]).counts.tolist() for text in texts] == [features for _, features in wanted]
     assert found[0].to_pylist()[2:4] == [None, None]
     # The length is in characters, though the means are of words: as published.
-    lengths = [stats.poisson.pmf(len(texts[0]), count_features(bag).mean_words) for bag in (WIKI, CCNET)]
+    lengths = [stats.poisson.pmf(len(texts[0]), count_features(bag).bag.mean_words) for bag in (WIKI, CCNET)]
     term = float(np.log(lengths[0] + 1e-8) - np.log(lengths[1] + 1e-8))
     assert found[1][0].as_py() == pytest.approx(wanted[0][0] + term, abs=2e-8)
 
@@ -107,18 +108,34 @@ def test_models_by_name_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, file in needed.items():
         with pytest.raises(SetupError, match=file):
             score(pa.array(["a"]), [name])
+    with pytest.raises(SetupError, match=r"set annotate\.artifacts .*\(train-importance-bags makes one\)"):
+        score(pa.array(["a"]), ["rps_doc_books_importance"])
 
 
 def test_counts_of_two_sizes_are_refused(tmp_path: Path) -> None:
-    write_bag(Bag(np.ones(10, np.int64), 3.0), tmp_path, "en", "books")
-    write_bag(Bag(np.ones(20, np.int64), 3.0), tmp_path, "en", "ccnet")
+    write_bag(Bag(np.ones(10, np.int64), 3.0), str(tmp_path), "en", "books")
+    write_bag(Bag(np.ones(20, np.int64), 3.0), str(tmp_path), "en", "ccnet")
     with pytest.raises(SetupError, match="books has 10 buckets, ccnet 20"):
         score(pa.array(["a"]), ["rps_doc_books_importance"], resources=Resources(artifacts=str(tmp_path)))
 
 
-def test_a_bag_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no texts"):
-        count_features([])
+def test_counts_of_two_halves_are_those_of_the_whole() -> None:
+    whole = count_features([*WIKI, *CCNET, ""])
+    halves = Counted.none() + count_features(WIKI) + count_features([*CCNET, ""])
+    assert halves.counts.tolist() == whole.counts.tolist()
+    words = sum(len(re.findall(r"\w+|[^\w\s]+", text)) for text in [*WIKI, *CCNET])
+    assert (halves.documents, halves.words) == (whole.documents, whole.words) == (6, words)
+    assert whole.bag.mean_words == words / 6
+
+
+def test_a_bag_lies_in_the_published_files(tmp_path: Path) -> None:
+    # app/src/artifacts/hash_dist.py: np.save of the counts, and of words / documents
+    bag = count_features(WIKI).bag
+    paths = [Path(path) for path in write_bag(bag, str(tmp_path), "de", "books")]
+    assert paths == [tmp_path / "dsir/de" / name for name in ("books.de.10000.counts.npy", "books.de.lambda.npy")]
+    np.save(tmp_path / "counts.npy", bag.counts)
+    np.save(tmp_path / "mean.npy", np.asanyarray(bag.mean_words))
+    assert [path.read_bytes() for path in paths] == [(tmp_path / n).read_bytes() for n in ("counts.npy", "mean.npy")]
 
 
 def test_blacklist_knows_the_exact_host(artifacts: Path) -> None:
