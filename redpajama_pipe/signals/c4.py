@@ -8,6 +8,7 @@ About 400 MB/s on one core, 300 where bad words are looked for; FineWeb's signal
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -93,8 +94,17 @@ _PUNKT = (
     " abbreviations in the place of its trained model)"
 )
 _MARKS = (
-    "sentences of the kept lines: one begins at a word after a . ? or ! that spaCy's rules part from its word (spaCy's"
-    " sentencizer)"
+    "sentences of the kept lines: one begins at a token that is no punctuation, after one that is a . ? or !, or such a"
+    " mark of another script (spaCy's sentencizer, with the tokens of datatrove_token_count)"
+)
+# Code points: default_punct_chars of spaCy's Sentencizer.
+_SENTENCE_ENDS = (
+    "21 2e 3f 589 61f 6d4 700-702 7f9 964-965 104a-104b 1362 1367-1368 166e 1735-1736 1803 1809 1944-1945 1aa8-1aab "
+    "1b5a-1b5b 1b5e-1b5f 1c3b-1c3c 1c7e-1c7f 203c-203d 2047-2049 2e2e 2e3c 3002 a4ff a60e-a60f a6f3 a6f7 a876-a877 "
+    "a8ce-a8cf a92f a9c8-a9c9 aa5d-aa5f aaf0-aaf1 abeb fe52 fe56-fe57 ff01 ff0e ff1f ff61 10a56-10a57 11047-11048 "
+    "110be-110c1 11141-11143 111c5-111c6 111cd 111de-111df 11238-11239 1123b-1123c 112a9 1144b-1144c 115c2-115c3 "
+    "115c9-115d7 11641-11642 1173c-1173e 11a42-11a43 11a9b-11a9c 11c41-11c42 16a6e-16a6f 16af5 16b37-16b38 16b44 "
+    "1bc9f 1da88"
 )
 _PAGE = "lines that get as far as this test and hold {}; the published code drops the page at the first"
 
@@ -108,40 +118,71 @@ CLEANED = tuple(
 )
 
 
-def _cleaned(pages: Pages, kept_lines: NDArray[np.int64], wanted: Sequence[str]) -> dict[str, pa.Array]:
-    """Compute some of FineWeb's signals of cleaned pages, each of which has so many lines."""
-    from redpajama_pipe.signals import datatrove_kernels, fineweb_kernels
+def _cleaned(
+    pages: Pages, kept_lines: NDArray[np.int64], tokens: NDArray[np.int64], wanted: Sequence[str]
+) -> dict[str, pa.Array]:
+    """Compute some of FineWeb's signals of cleaned pages, each of which has so many lines, tokens and newlines."""
+    from redpajama_pipe.signals import fineweb_kernels
 
     lines = fineweb_kernels.tally(pages.pieces, kept_lines, np.diff(pages.offsets), fineweb.flags())
     some = pages.valid & (lines[:, fineweb_kernels.TALLIES.index("lines")] > 0)
     of_lines = [signal for signal in CLEANED[:-1] if signal.name in wanted]
     columns = tallied_columns(of_lines, fineweb_kernels.TALLIES, lines, some)
     if CLEANED[-1].name in wanted:
-        columns |= tallied_columns(CLEANED[-1:], datatrove_kernels.TALLIES, _tokens(pages), some)
+        columns |= tallied_columns(CLEANED[-1:], _OF_TOKENS, tokens, some)
     return columns
 
 
-def _tokens(pages: Pages) -> NDArray[np.int64]:
-    """Count tokens and newlines: (documents, datatrove_kernels.TALLIES), whose other columns are not those of pages."""
-    from redpajama_pipe.signals import datatrove_kernels as kernels
+_OF_TOKENS = ("tokens", "newlines", "begun")  # the last: sentences that begin within a line, by spaCy's marks
 
-    counts = np.zeros((len(pages.valid), len(kernels.TALLIES)), np.int64)
+
+def _tokens(pages: Pages) -> NDArray[np.int64]:
+    """Count what is made of spaCy's tokens of cleaned pages: (documents, _OF_TOKENS)."""
+    from redpajama_pipe.signals import datatrove_token_kernels as kernels
+    from redpajama_pipe.signals.sentence_kernels import by_marks
+
+    counts = np.zeros((len(pages.valid), len(_OF_TOKENS)), np.int64)
+    ended = np.zeros(1, np.bool_)
     for piece in pages.pieces(within_lines=True):
         of = slice(piece.first, piece.first + len(piece.offsets) - 1)
-        counts[of] += kernels.tally(piece.data, piece.offsets, pages.valid[of], datatrove.flags(), False)
+        longest = int(np.max(np.diff(piece.offsets)))
+        tokens, starts, lasts = kernels.count_tokens(
+            piece.data, piece.offsets, pages.valid[of], datatrove.flags(), longest
+        )
+        begun = np.zeros(len(tokens), np.int64)
+        by_marks(piece.data, piece.offsets, starts, lasts, _marks(), ended, begun)
+        newlines = np.searchsorted(np.flatnonzero(piece.data[: piece.offsets[-1]] == 0x0A), piece.offsets)
+        counts[of] += np.stack([tokens[:, kernels.TALLIES.index("tokens")], np.diff(newlines), begun], axis=1)
     return counts
 
 
-def _sentences(pages: Pages, punkt: bool) -> NDArray[np.int64]:
-    """Count the sentences of cleaned pages that begin within a line: (documents,)."""
-    from redpajama_pipe.signals import sentence_kernels as kernels
+def _begun(pages: Pages) -> NDArray[np.int64]:
+    """Count the sentences of cleaned pages that begin within a line, as Punkt has it: (documents,)."""
+    from redpajama_pipe.signals.sentence_kernels import by_punkt
     from redpajama_pipe.text.classes import classes
 
     counts = np.zeros(len(pages.valid), np.int64)
     for piece in pages.pieces():
-        of = counts[piece.first : piece.first + len(piece.offsets) - 1]
-        (kernels.by_punkt if punkt else kernels.by_marks)(piece.data, piece.offsets, classes(), of)
+        by_punkt(piece.data, piece.offsets, classes(), counts[piece.first : piece.first + len(piece.offsets) - 1])
     return counts
+
+
+@cache
+def _marks() -> NDArray[np.uint8]:
+    """Return the kinds of every code point, as sentence_kernels names them: (2**21,), read-only."""
+    from redpajama_pipe.signals import sentence_kernels as kernels
+    from redpajama_pipe.text.characters import SIZE
+
+    kinds = np.zeros(SIZE, np.uint8)
+    characters = map(chr, range(0x110000))
+    kinds[:0x110000][np.fromiter((unicodedata.category(c)[0] == "P" for c in characters), np.bool_)] = (
+        kernels.PUNCTUATION
+    )
+    for span in _SENTENCE_ENDS.split():
+        first, _, last = span.partition("-")
+        kinds[int(first, 16) : int(last or first, 16) + 1] |= kernels.PUNCTUATION | kernels.ENDS
+    kinds.flags.writeable = False
+    return kinds
 
 
 def _signals(reading: Reading) -> tuple[Signal, ...]:
@@ -204,6 +245,10 @@ def _compute(reading: Reading) -> Callable[[Documents, Sequence[str]], dict[str,
         )
         pages = Pages(data, offsets, valid, spans, first)
         columns: dict[str, pa.Array] = {}
+        of_tokens = (CLEANED[-1].name, f"{reading.prefix}_sentence_count")
+        tokens = np.zeros((0, len(_OF_TOKENS)), np.int64)
+        if not reading.punkt and any(name in wanted for name in of_tokens):
+            tokens = _tokens(pages)
         for name, tally in TALLIES.items():
             if f"{reading.prefix}_{name}" in wanted:
                 known = valid
@@ -211,10 +256,10 @@ def _compute(reading: Reading) -> Callable[[Documents, Sequence[str]], dict[str,
                     known = valid & documents.speaks(("en",)) if words else np.zeros(len(valid), np.bool_)
                 values = counts[:, c4_kernels.COUNTS.index(tally)]
                 if name == "sentence_count":  # each line begins one, and others begin within it
-                    values = values + _sentences(pages, reading.punkt)
+                    values = values + (_begun(pages) if reading.punkt else tokens[:, _OF_TOKENS.index("begun")])
                 columns[f"{reading.prefix}_{name}"] = pa.array(values, mask=~known)
         if reading.then_fineweb and any(signal.name in wanted for signal in CLEANED):
-            columns |= _cleaned(pages, counts[:, c4_kernels.COUNTS.index("kept_lines")], wanted)
+            columns |= _cleaned(pages, counts[:, c4_kernels.COUNTS.index("kept_lines")], tokens, wanted)
         if f"{reading.prefix}_cuts" in wanted:
             columns[f"{reading.prefix}_cuts"] = span_column(
                 spans, first, valid, c4_kernels.REASONS, {"line_break": "\n"}

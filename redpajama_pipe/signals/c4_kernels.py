@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from redpajama_pipe.text.blocks import BLOCK, first_one, ones, within
 from redpajama_pipe.text.cut_spans import add, trim, with_room
 from redpajama_pipe.text.decode import decode
-from redpajama_pipe.text.lean import inner
+from redpajama_pipe.text.lean import inner, lean
 from redpajama_pipe.text.unaligned import load_little32
 
 # The columns of the counts that `clean` returns, in order.
@@ -241,7 +241,7 @@ def _clean_lines(
     return spans, held
 
 
-@inner
+@lean
 def _line_break(page: NDArray[np.uint8], at: int, end: int) -> Any:
     """Return where the next line break begins, or the end."""
     place: Any = np.uint64(at)
@@ -257,13 +257,13 @@ def _line_break(page: NDArray[np.uint8], at: int, end: int) -> Any:
     return end
 
 
-@inner
+@lean
 def _spaces(page: NDArray[np.uint8], at: Any) -> Any:
     """Return 64 bits: which bytes are white space of ASCII."""
     return within(page, at, 0x20, 0x20) | within(page, at, 0x09, 0x0D) | within(page, at, 0x1C, 0x1F)
 
 
-@inner
+@lean
 def _look_at(
     page: NDArray[np.uint8], line_at: int, stop: int, classes: NDArray[np.uint8]
 ) -> tuple[int, int, int, bool, bool]:
@@ -325,7 +325,7 @@ def _look_at(
     return text_at, text_end, words, longest > MAX_WORD_CHARS, brackets != 0
 
 
-@inner
+@lean
 def _ends_well(text: NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether a line ends in . ? ! or " and not in three dots."""
     if end <= start:
@@ -336,7 +336,7 @@ def _ends_well(text: NDArray[np.uint8], start: int, end: int) -> bool:
     return bool(last == 0x3F or last == 0x21 or last == 0x22)
 
 
-@inner
+@lean
 def _citation(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.uint8]) -> int:
     r"""Return the length of what \[\d*\]|\[edit\]|\[citation needed\] matches at an opening bracket, or 0."""
     inner = at + 1
@@ -359,18 +359,18 @@ def _citation(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.ui
     return 0
 
 
-@inner
+@lean
 def _lowered(byte: int) -> int:
     return byte | 0x20 if 0x41 <= byte <= 0x5A else byte
 
 
-@inner
+@lean
 def _is_kelvin(line: NDArray[np.uint8], size: int, at: int) -> bool:
     """Whether the Kelvin sign is at `at`: in lower case it is the letter k."""
     return bool(at + 2 < size and line[at] == 0xE2 and line[at + 1] == 0x84 and line[at + 2] == 0xAA)
 
 
-@inner
+@lean
 def _phrase(line: NDArray[np.uint8], start: int, end: int, letter_at: Any) -> int:
     """Return the phrase that the lower-cased line[start:end] has around rare letters, or -1."""
     for index in range(len(_PHRASE_LETTER)):
@@ -391,7 +391,7 @@ def _phrase(line: NDArray[np.uint8], start: int, end: int, letter_at: Any) -> in
     return -1
 
 
-@inner
+@lean
 def _has_rare_letters(line: NDArray[np.uint8], at: Any) -> Any:
     """Whether the rare letters of a phrase begin here, in any case: psu, jav, ms, vac, coo."""
     first, second, third = line[at] | 0x20, line[at + _ONE] | 0x20, line[at + _TWO] | 0x20
@@ -403,7 +403,7 @@ def _has_rare_letters(line: NDArray[np.uint8], at: Any) -> Any:
     return found
 
 
-@inner
+@lean
 def _look_into(
     line: NDArray[np.uint8],
     start: int,
@@ -452,7 +452,7 @@ def beginning(four: np.uint64) -> np.uint64:
     return (four & _FIVE_BITS) << _ELEVEN | (four >> _EIGHT & _FIVE_BITS) << _SIX | hashed
 
 
-@inner
+@lean
 def _has_bad_word(
     line: NDArray[np.uint8],
     start: int,

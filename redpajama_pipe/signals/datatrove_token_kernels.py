@@ -430,7 +430,7 @@ def _is_address(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np
         return False
     letters = True
     for at in range(dot + 1, end):
-        letters &= 0x61 <= (data[at] | 0x20) <= 0x7A
+        letters &= 0x61 <= data[at] <= 0x7A  # foo.Bar is parted
     return letters
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from redpajama_pipe.text.lean import lean, lean_entry
 from redpajama_pipe.text.unaligned import load_little64
 
 LABEL = b"__label__"
@@ -52,13 +53,13 @@ class Lookup(NamedTuple):
     longest: int
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _step(value: np.uint32, byte: int) -> np.uint32:
     """Take one byte into an FNV-1a hash of 32 bits; the library has bytes as signed numbers."""
     return np.uint32(np.uint32(value ^ np.uint32(np.int32(np.int8(byte)))) * _FNV_PRIME)
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _hash(data: NDArray[np.uint8]) -> np.uint32:
     value = _FNV_START
     for byte in data:
@@ -66,7 +67,7 @@ def _hash(data: NDArray[np.uint8]) -> np.uint32:
     return value
 
 
-@njit(cache=True, nogil=True)
+@lean_entry
 def fill(slots: NDArray[np.uint64], spelling: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
     for index in range(len(places) - 1):
         start, end = places[index, 0], places[index + 1, 0]
@@ -75,7 +76,7 @@ def fill(slots: NDArray[np.uint64], spelling: NDArray[np.uint8], places: NDArray
         slots[slot] = np.uint64(word_hash) << _HALF | np.uint64(index + 1)
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _find(
     slots: NDArray[np.uint64],
     spelling: NDArray[np.uint8],
@@ -99,7 +100,7 @@ def _find(
         slot = (slot + 1) & (len(slots) - 1)
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _same(
     data: NDArray[np.uint8], at: int, size: int, other: NDArray[np.uint8], other_at: int, other_size: int
 ) -> bool:
@@ -111,7 +112,7 @@ def _same(
     return True
 
 
-@njit(cache=True, nogil=True)
+@lean_entry
 def run_rows_of(
     data: NDArray[np.uint8],
     start: int,
@@ -123,6 +124,7 @@ def run_rows_of(
     shortest: int,
     longest: int,
     out: NDArray[np.int32],
+    held: int,
 ) -> int:
     """List the rows of runs of `shortest` to `longest` characters of `<word>`, in the library's order.
 
@@ -130,19 +132,20 @@ def run_rows_of(
         start: the word is data[start:end]; one before it stands for `<`, and its end for `>`.
         first: runs are listed that begin here ...
         last: ... up to before here; all of them from start - 1 to end + 1.
-        out: room for `longest` rows a byte from `first` to `last`.
+        out: rows are appended; room for `longest` more a byte from `first` to `last`.
+        held: how many rows it has.
 
     Returns:
-        How many rows there are.
+        How many rows it has then.
     """
     buckets = np.uint64(len(run_rows))
     inverse = _ALL // buckets + np.uint64(1)
-    count = 0
+    count = held
     any_byte = np.uint8(0)
     for at in range(max(first, start), min(last + longest - 1, end)):
         any_byte |= data[at]
     if any_byte < 0x80 and shortest == 2 and longest == 4:
-        return _ascii_run_rows(data, start, end, first, last, run_rows, run_known, buckets, inverse, out)
+        return _ascii_run_rows(data, start, end, first, last, run_rows, run_known, buckets, inverse, out, held)
     for begin in range(first, last):
         if start <= begin < end and data[begin] & 0xC0 == 0x80:
             continue
@@ -163,13 +166,14 @@ def run_rows_of(
             # quotient, rounded up, times the buckets.
             fraction = (np.uint64(value) * inverse >> _HALF) + np.uint64(1)
             bucket = np.int64(fraction * buckets >> _HALF)
-            if run_known[bucket >> 3] >> (bucket & 7) & 1:
-                out[count] = run_rows[bucket]
-                count += 1
+            out[count] = bucket  # the next one is written over it unless it is known
+            count += int(run_known[bucket >> 3] >> (bucket & 7) & 1)
+    for index in range(held, count):
+        out[index] = run_rows[out[index]]
     return count
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _ascii_run_rows(
     data: NDArray[np.uint8],
     start: int,
@@ -181,12 +185,13 @@ def _ascii_run_rows(
     buckets: np.uint64,
     inverse: np.uint64,
     out: NDArray[np.int32],
+    held: int,
 ) -> int:
     """Do what `_run_rows` does for runs of 2 to 4 characters of ASCII, the published models', without a branch a run.
 
     Every bucket is written, and the next one over it unless it is known.
     """
-    count = 0
+    count = held
     for begin in range(first, min(last, end)):
         byte = np.uint64(0x3C) if begin < start else np.uint64(data[begin])
         value = (np.uint64(_FNV_START) ^ byte) * np.uint64(_FNV_PRIME) & _LOW
@@ -196,17 +201,17 @@ def _ascii_run_rows(
             bucket = np.int64((((value * inverse) >> _HALF) + np.uint64(1)) * buckets >> _HALF)
             out[count] = bucket
             count += int(run_known[bucket >> 3] >> (bucket & 7) & 1)
-    for index in range(count):
+    for index in range(held, count):
         out[index] = run_rows[out[index]]
     return count
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _is_separator(byte: int) -> bool:
     return bool(byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0)
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _has_word(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.uint8]) -> bool:
     """Whether a character is left when NUL and all that str.isspace() says are gone."""
     at = start
@@ -229,7 +234,7 @@ def _has_word(data: NDArray[np.uint8], start: int, end: int, flags: NDArray[np.u
     return False
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _starts_with(data: NDArray[np.uint8], start: int, end: int, text: bytes) -> bool:
     if end - start < len(text):
         return False
@@ -239,7 +244,7 @@ def _starts_with(data: NDArray[np.uint8], start: int, end: int, text: bytes) -> 
     return True
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _head(word: np.uint64) -> tuple[int, np.uint64]:
     """Return how many of eight bytes come before the first below `!`, and those alone."""
     low = (word - _ONES * np.uint64(0x21)) & ~word & _TOPS
@@ -249,7 +254,7 @@ def _head(word: np.uint64) -> tuple[int, np.uint64]:
     return int((upto & _ONES) * _ONES >> np.uint64(56)) - 1, word & (upto >> np.uint64(8))
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _short_word(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, np.uint64, np.uint64]:
     """Return the length of the word at `at`, and its bytes; length 0: it is longer than 15, or ends with its document.
 
@@ -290,22 +295,75 @@ def predict(
     """
     documents, dimension = len(valid), inputs.shape[1]
     best, probability = np.full(documents, -1, np.int32), np.zeros(documents, np.float32)
-    hidden = np.empty(dimension, np.float32)
-    nodes, scores = np.empty(len(children) + 2, np.int32), np.empty(len(children) + 2, np.float32)
-    # Taken out of the tuple once: Numba counts references each time.
-    slots, spelling, places, known = lookup.slots, lookup.spelling, lookup.places, lookup.rows
-    run_rows, run_known = lookup.run_rows, lookup.run_known
-    shortest, longest = lookup.shortest, lookup.longest
-    kept = recent.view(np.int32)
-    # Rows are listed first and added later, so that the core fetches many at a time.
-    rows = np.empty(4 * most + _KEPT, np.int32)
     ending = np.frombuffer(END_OF_LINE, np.uint8)
-    line_end = int(slots[_find(slots, spelling, places, ending, 0, len(ending), _hash(ending))] & _LOW) - 1
-    for document in range(documents):
+    slots, places = lookup.slots, lookup.places
+    line_end = int(slots[_find(slots, lookup.spelling, places, ending, 0, len(ending), _hash(ending))] & _LOW) - 1
+    _predict(
+        data,
+        offsets,
+        valid,
+        flags,
+        slots,
+        lookup.spelling,
+        places,
+        lookup.rows,
+        lookup.run_rows,
+        lookup.run_known,
+        lookup.shortest,
+        lookup.longest,
+        inputs,
+        outputs,
+        children,
+        recent,
+        recent.view(np.int32),
+        most,
+        line_end,
+        # Rows are listed first and added later, so that the core fetches many at a time.
+        np.empty(4 * most + _KEPT, np.int32),
+        np.empty(dimension, np.float32),
+        np.empty(len(children) + 2, np.int32),
+        np.empty(len(children) + 2, np.float32),
+        best,
+        probability,
+    )
+    return best, probability
+
+
+@lean
+def _predict(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    flags: NDArray[np.uint8],
+    slots: NDArray[np.uint64],
+    spelling: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    known: NDArray[np.int32],
+    run_rows: NDArray[np.int32],
+    run_known: NDArray[np.uint8],
+    shortest: int,
+    longest: int,
+    inputs: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    children: NDArray[np.int32],
+    recent: NDArray[np.uint64],
+    kept: NDArray[np.int32],
+    most: int,
+    line_end: int,
+    rows: NDArray[np.int32],
+    hidden: NDArray[np.float32],
+    nodes: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    best: NDArray[np.int32],
+    probability: NDArray[np.float32],
+) -> None:
+    """Do what `predict` does, in arrays that it made: see text.lean."""
+    for document in range(len(valid)):
         start, end = offsets[document], offsets[document + 1]
         if not valid[document] or not _has_word(data, start, end, flags):
             continue
-        hidden[:] = np.float32(0)
+        for column in range(len(hidden)):
+            hidden[column] = np.float32(0)
         total, count = 0, 0
         stopped = False
         at = start
@@ -342,8 +400,8 @@ def predict(
                         total += _add(hidden, inputs, rows, count)
                         count = 0
                     last = min(first + WINDOW, at + 1)
-                    count += run_rows_of(
-                        data, word_at, at, first, last, run_rows, run_known, shortest, longest, rows[count:]
+                    count = run_rows_of(
+                        data, word_at, at, first, last, run_rows, run_known, shortest, longest, rows, count
                     )
             if size and count - before <= _KEPT and not stopped:
                 recent[line, 0], recent[line, 1] = first_half, second_half
@@ -355,20 +413,21 @@ def predict(
         total += _add(hidden, inputs, rows, count)
         if total == 0:
             continue
-        hidden *= np.float32(1.0 / total)
+        share = np.float32(1.0 / total)
+        for column in range(len(hidden)):
+            hidden[column] *= share
         best[document], score = _best_label(hidden, outputs, children, nodes, scores)
         probability[document] = np.exp(score)
-    return best, probability
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _append(rows: NDArray[np.int32], count: int, known: NDArray[np.int32], start: int, end: int) -> int:
     for index in range(start, end):
         rows[count + index - start] = known[index]
     return count + end - start
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _add(hidden: NDArray[np.float32], inputs: NDArray[np.float32], rows: NDArray[np.int32], count: int) -> int:
     """Add the first `count` rows to `hidden`, one after the other as the library does; return how many."""
     for index in range(count):
@@ -378,7 +437,7 @@ def _add(hidden: NDArray[np.float32], inputs: NDArray[np.float32], rows: NDArray
     return count
 
 
-@njit(cache=True, nogil=True)
+@lean
 def _best_label(
     hidden: NDArray[np.float32],
     outputs: NDArray[np.float32],

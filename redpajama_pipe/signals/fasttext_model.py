@@ -112,7 +112,7 @@ def _lookup(words: list[bytes], run_rows: NDArray[np.int32], shortest: int, long
         if word != kernels.END_OF_LINE:
             start, end = at[index], at[index + 1]
             count = kernels.run_rows_of(
-                data, start, end, start - 1, end + 1, run_rows, run_known, shortest, longest, room[1:]
+                data, start, end, start - 1, end + 1, run_rows, run_known, shortest, longest, room[1:], 0
             )
         rows.append(room[: 1 + count].copy())
     places[1:, 1] = np.cumsum([len(found) for found in rows])

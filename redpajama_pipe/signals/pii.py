@@ -1,6 +1,6 @@
 """Personal data in text, as spans with replacements: e-mail addresses, IP addresses, telephone numbers.
 
-Only documents in which Arrow finds an @, a dotted number or enough digits become Python strings; what is found there
+Only lines in which pii_kernels finds an @, a dotted number or enough digits become Python strings; what is found there
 begins at each @ or digit, so time is linear in the text. A replacement is chosen by a hash of what it replaces, not by
 how many came before: it depends on no partition, and what has been replaced is left alone the next time.
 """
@@ -8,15 +8,15 @@ how many came before: it depends on no partition, and what has been replaced is 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from redpajama_pipe.signals.cuts import SPANS
+from redpajama_pipe.signals.cuts import SPAN, SPANS
+from redpajama_pipe.signals.public_addresses import is_public
 from redpajama_pipe.signals.signal import Documents, Family, Signal
 
 DATATROVE = "datatrove 0.10, pipeline/formatters/pii.py (FineWeb, Penedo et al. 2024, arXiv:2406.17557)"
@@ -44,6 +44,7 @@ _DOLMA_RUN = re.compile(r"[.\s@,?!;:)(]*")
 _DOLMA_PHONE = re.compile(r"\s\(?\d{3}\)?[-\. ]*\d{3}[-. ]?\d{4}")
 _DOLMA_MARKS = ".@,?!;:)("
 _LINE = re.compile(r"[^\n]*\n|[^\n]+$")
+_MOST_QUESTION_MARKS = 10_000  # in a text that Dolma searches
 _LOOK_BACK = 320  # characters before an @ that are looked at: no address is longer (RFC 3696, erratum 1690)
 
 
@@ -60,11 +61,7 @@ def _emails(text: str) -> Iterator[Place]:
 def _public_ips(text: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Place]:
     for pattern in patterns:
         for match in pattern.finditer(text):
-            try:
-                public = ipaddress.ip_address(match.group()).is_global
-            except ValueError:  # 010.1.2.3, 1::2::3
-                continue
-            if public:
+            if is_public(match.group()):
                 yield match.span()
 
 
@@ -76,7 +73,7 @@ def _phones(text: str) -> Iterator[Place]:
 
 
 def _dolma_lines(text: str) -> Iterator[tuple[int, str]]:
-    if text.count("?") > 10_000:
+    if text.count("?") > _MOST_QUESTION_MARKS:
         return
     for line in _LINE.finditer(text):
         if line.group().strip():
@@ -133,14 +130,14 @@ class Detector:
 
     Attributes:
         rule: its name in receipts.
-        candidates: RE2; only a text in which it matches is searched.
+        kinds: of pii_kernels; only a part that may hold one of them is searched.
         find: text → places in it, ascending and disjoint.
         replacements: one of them takes the place of what is found, chosen by a hash of it; found text that is one of
             them stays as it is.
     """
 
     rule: str
-    candidates: str
+    kinds: int
     find: Callable[[str], Iterable[Place]]
     replacements: tuple[str, ...]
 
@@ -153,25 +150,26 @@ class Detector:
 
 
 _EMAIL_NAMES = ("email@example.com", "firstname.lastname@example.org")
-_DOTTED = r"[0-9]\.[0-9]+\.[0-9]+\.[0-9]"
+# As pii_kernels names them, which is loaded where it is used; a test compares them.
+_AT, _EMAIL, _DOTTED, _COLONS, _PHONE_NUMBER, _TEN_DIGITS = 1, 2, 4, 8, 16, 32
 
 PLAIN = (
-    Detector("email", r"@(\w|\[)", _emails, _EMAIL_NAMES),
+    Detector("email", _EMAIL, _emails, _EMAIL_NAMES),
     Detector(
         "ip",
-        _DOTTED + r"|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]*:",
+        _DOTTED | _COLONS,
         lambda text: sorted(_public_ips(text, (_IPV4_ALONE, _IPV6_ALONE))),
         tuple(f"192.0.2.{last}" for last in range(1, 7)),  # RFC 5737: for documentation
     ),
     Detector(
         "phone",
-        r"\+[1-9]|[2-9]\d\d(\) ?|[-. ])\d{3}[-. ]\d{4}",
+        _PHONE_NUMBER,
         _phones,
         tuple(f"555-01{last:02}" for last in range(100)),  # never given to a subscriber
     ),
 )
 DATATROVE_DETECTORS = (
-    Detector("email", r"@(\w|\[)", _emails, _EMAIL_NAMES),
+    Detector("email", _EMAIL, _emails, _EMAIL_NAMES),
     Detector(
         "ip",
         _DOTTED,
@@ -183,8 +181,8 @@ DATATROVE_DETECTORS = (
     ),
 )
 DOLMA_DETECTORS = (
-    Detector("email", "@", _dolma_emails, (" |||EMAIL_ADDRESS||| ",)),
-    Detector("phone", r"\p{Nd}{3}\)?[-. ]*\p{Nd}{3}[-. ]?\p{Nd}{4}", _dolma_phones, (" |||PHONE_NUMBER||| ",)),
+    Detector("email", _AT, _dolma_emails, (" |||EMAIL_ADDRESS||| ",)),
+    Detector("phone", _TEN_DIGITS, _dolma_phones, (" |||PHONE_NUMBER||| ",)),
     Detector("ip", _DOTTED, _dolma_ips, (" |||IP_ADDRESS||| ",)),
 )
 
@@ -268,20 +266,47 @@ def _in_bytes(text: str, spans: list[tuple[int, int, str, str]]) -> list[tuple[i
 
 def compute(documents: Documents, wanted: Sequence[str]) -> dict[str, pa.Array]:
     """Compute some of this family's signals; see signals.score."""
-    columns: dict[str, pa.Array] = {}
-    for name in wanted:
-        detectors = _DETECTORS[name]
-        matches = [pc.match_substring_regex(documents.texts, detector.candidates) for detector in detectors]
-        rows: list[list[dict[str, object]] | None] = []
-        for index, found in enumerate(zip(*(match.to_pylist() for match in matches), strict=True)):
-            if found[0] is None:
-                rows.append(None)
-                continue
-            searched = [detector for detector, candidate in zip(detectors, found, strict=True) if candidate]
-            spans = find_spans(documents.texts[index].as_py(), searched) if searched else []
-            rows.append([dict(zip(("start", "end", "rule", "replacement"), span, strict=True)) for span in spans])
-        columns[name] = pa.array(rows, SPANS)
-    return columns
+    return {name: _column(documents, _DETECTORS[name]) for name in wanted}
+
+
+def _column(documents: Documents, detectors: Sequence[Detector]) -> pa.Array:
+    from redpajama_pipe.signals import pii_kernels
+    from redpajama_pipe.text.classes import classes
+
+    data, offsets, valid = documents.utf8
+    kinds = sum(detector.kinds for detector in detectors)
+    counts = np.zeros(len(valid), np.int32)
+    starts: list[int] = []
+    ends: list[int] = []
+    rules: list[str] = []
+    replacements: list[str] = []
+    last, refused = -1, False
+    for document, start, end, held in map(np.ndarray.tolist, pii_kernels.parts(data, offsets, valid, classes(), kinds)):
+        begin = int(offsets[document])
+        if document != last and detectors is DOLMA_DETECTORS:
+            of = data[begin : offsets[document + 1]]
+            refused = bool(np.count_nonzero(of == 0x3F) > _MOST_QUESTION_MARKS)
+        last = document
+        if refused:
+            continue
+        searched = [detector for detector in detectors if detector.kinds & held]
+        for first, after, rule, replacement in find_spans(data[start:end].tobytes().decode(), searched):
+            starts.append(start - begin + first)
+            ends.append(start - begin + after)
+            rules.append(rule)
+            replacements.append(replacement)
+            counts[document] += 1
+    values = pa.StructArray.from_arrays(
+        [
+            pa.array(starts, pa.int64()),
+            pa.array(ends, pa.int64()),
+            pa.array(rules, pa.string()),
+            pa.array(replacements, pa.string()),
+        ],
+        fields=list(SPAN),
+    )
+    first_spans = np.append(np.int32(0), np.cumsum(counts, dtype=np.int32))
+    return pa.ListArray.from_arrays(pa.array(first_spans), values, mask=pa.array(~valid)).cast(SPANS)
 
 
 FAMILY = Family("pii", "personal data: e-mail addresses, IP addresses, telephone numbers", SIGNALS, compute)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from redpajama_pipe.text.cut_spans import add, trim, with_room
 from redpajama_pipe.text.decode import character_before, decode
-from redpajama_pipe.text.lean import inner
+from redpajama_pipe.text.lean import inner, lean
 
 # The columns of the counts that `correct` returns, in order.
 COUNTS = ("words", "kept_words", "stop_words")
@@ -83,7 +83,7 @@ def correct(
     return spans[:held]
 
 
-@inner
+@lean
 def _follow(
     data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], edges: NDArray[np.int64]
 ) -> None:
@@ -136,7 +136,7 @@ def _follow(
         edges[step, 4], edges[step, 5] = low_dropped, high_dropped
 
 
-@inner
+@lean
 def _line_start(data: NDArray[np.uint8], start: int, at: int) -> Any:
     """Return where the line that ends at `at` begins."""
     place: Any = np.int64(at)
@@ -145,7 +145,7 @@ def _line_start(data: NDArray[np.uint8], start: int, at: int) -> Any:
     return place
 
 
-@inner
+@lean
 def _line_end(data: NDArray[np.uint8], at: int, end: int) -> Any:
     """Return where the line that begins at `at` ends."""
     place: Any = np.int64(at)
@@ -154,7 +154,7 @@ def _line_end(data: NDArray[np.uint8], at: int, end: int) -> Any:
     return place
 
 
-@inner
+@lean
 def _stripped(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8]) -> Any:
     """Return where the text of data[start:end] ends, without the white space after it."""
     place: Any = np.int64(end)
@@ -234,7 +234,7 @@ def _correct_page(
     return spans, held
 
 
-@inner
+@lean
 def _why_passed(
     data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], edges: NDArray[np.int64]
 ) -> np.int64:
@@ -248,7 +248,7 @@ def _why_passed(
     return _WHITE_SPACE
 
 
-@inner
+@lean
 def _count_words(
     data: NDArray[np.uint8],
     start: int,
@@ -299,12 +299,12 @@ def _count_words(
         count[2] += _is_stop_word(data, word_at, end)
 
 
-@inner
+@lean
 def _parts_words(byte: int) -> bool:
     return bool(byte <= 0x20 and (byte == 0x20 or 9 <= byte <= 13 or byte == 0))
 
 
-@inner
+@lean
 def _has_other_spaces(data: NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether str.split() parts a text where _parts_words does not, or not where it does: white space, and NUL."""
     text = data[start:end]
@@ -322,7 +322,7 @@ def _has_other_spaces(data: NDArray[np.uint8], start: int, end: int) -> bool:
     return found > 0
 
 
-@inner
+@lean
 def _stop_words(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8]) -> int:
     """Count the pieces of str.split() that are stop words in any case."""
     found = 0
@@ -338,7 +338,7 @@ def _stop_words(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
     return found + (end - piece <= 4 and _is_stop_word(data, piece, end))
 
 
-@inner
+@lean
 def _is_stop_word(data: NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether this word of at most four bytes is, in lower case, one of: the be to of and that have with."""
     packed = 1  # before the first byte, so that a NUL there counts
@@ -356,7 +356,7 @@ def _is_stop_word(data: NDArray[np.uint8], start: int, end: int) -> bool:
     )
 
 
-@inner
+@lean
 def _why(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8], step: Any, last: Any) -> np.int64:
     """Return the first correction from `step` to `last` that drops a line, or -1; an empty one is dropped by none."""
     if start == end:
@@ -404,7 +404,7 @@ def _why(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint
     return _KEEP
 
 
-@inner
+@lean
 def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[np.uint8]) -> bool:
     r"""Whether a line is, in lower case, \W*, a number, k m b or nothing, white space, a counted noun and \W*."""
     at = start
@@ -455,7 +455,7 @@ def _is_counter(data: NDArray[np.uint8], start: int, end: int, classes: NDArray[
     return False
 
 
-@inner
+@lean
 def _width(data: NDArray[np.uint8], at: int, end: int, letter: np.uint8) -> int:
     """Return the bytes of the character at `at` if it is this letter in any case, or 0; k is also the Kelvin sign."""
     if _LOWERED[data[at]] == letter:
@@ -464,7 +464,7 @@ def _width(data: NDArray[np.uint8], at: int, end: int, letter: np.uint8) -> int:
     return 3 if kelvin else 0
 
 
-@inner
+@lean
 def _matches(data: NDArray[np.uint8], at: int, end: int, phrase: NDArray[np.uint8]) -> int:
     """Return where a phrase that begins at `at` ends, or -1; where case is ignored, ı and İ are i and ſ is s."""
     place = at
@@ -485,7 +485,7 @@ def _matches(data: NDArray[np.uint8], at: int, end: int, phrase: NDArray[np.uint
     return place
 
 
-@inner
+@lean
 def _space_before(data: NDArray[np.uint8], at: int, start: int, classes: NDArray[np.uint8]) -> int:
     """Return where one character of white space before `at` begins, or `at`."""
     if at <= start:
@@ -494,7 +494,7 @@ def _space_before(data: NDArray[np.uint8], at: int, start: int, classes: NDArray
     return before if classes[decode(data, before, at)[0]] & SPACE else at
 
 
-@inner
+@lean
 def _has_phrase(data: NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether a phrase stands anywhere in a line."""
     for at in range(start, end):

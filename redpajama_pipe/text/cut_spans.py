@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from redpajama_pipe.text.classes import SPACE as _SPACE
 from redpajama_pipe.text.decode import character_before, decode
-from redpajama_pipe.text.lean import inner
+from redpajama_pipe.text.lean import inner, lean
 
 ROOM = 8
 
 
-@inner
+@lean
 def add(spans: NDArray[np.int64], held: int, first: int, start: int, end: int, reason: np.int64) -> int:
     """Append a span if it is not empty; two that touch for one reason are one. There must be room for it."""
     if start >= end:
@@ -42,7 +42,7 @@ def with_room(spans: NDArray[np.int64], held: int) -> NDArray[np.int64]:
     return grown
 
 
-@inner
+@lean
 def insert(spans: NDArray[np.int64], held: int, index: int, start: int, end: int, reason: np.int64) -> int:
     """Put a span in at its place among the others. There must be room for it."""
     for moved in range(held, index, -1):

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redpajama_pipe.text.blocks import BLOCK, first_one, within
-from redpajama_pipe.text.lean import inner
+from redpajama_pipe.text.lean import lean
 
 
-@inner
+@lean
 def line_end(text: NDArray[np.uint8], at: int, end: int) -> Any:
     """Return where the next newline of text[at:end] stands, or the end; BLOCK bytes after it may be read."""
     place: Any = at

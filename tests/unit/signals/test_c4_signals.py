@@ -248,6 +248,18 @@ def test_each_cut_says_why() -> None:
         ("It is 3.5 or www.example.com or so.", 1),
         ("(It is so.) That is all of it.", 2),
         ("Wait... there is more of it.", 1),
+        ("Take vitamin C. The rest is fine.", 1),
+        ("It is plan X. The plan is good.", 2),
+        ("It was in the 1980's. Books of it were sold.", 2),
+        ('He said "I am Mr. Smith." Then he left.', 3),
+        ("See it on p. 4.) in that book.", 3),
+        ("See it on p. 4., in that book.", 1),
+        ("It is number 4.: a colon after it.", 1),
+        ("Written by J.: a colon after it.", 1),
+        ("It is from 'vanity fair . ' \"", 2),
+        ("It is from 'vanity fair.'\"", 1),
+        ("He met 'Mr. Smith in that town.", 2),
+        ("He met Mr. who?me in the town.", 1),
     ],
 )
 def test_sentences_end_as_punkt_ends_them(line: str, sentences: int) -> None:
@@ -264,6 +276,14 @@ def test_sentences_end_as_punkt_ends_them(line: str, sentences: int) -> None:
         ("one. ... . two and three", 2),
         ("?! yes it is", 2),
         ("plan A. is plan B", 1),
+        ("cell.TopBorder is one. www.example.com too", 3),
+        ("\u4ed6 \u5728 \u8fd9\u91cc\u3002 \u6211 \u4e5f\u3002 \u5979", 3),
+        ('one is. \t" ) two is here', 2),
+        ('one is here. \t" )', 2),
+        ('one is here. " )', 1),
+        ('one is here.  " )', 2),
+        ("one is here. - \u2014 + two", 2),
+        ("it is so.\u00bb (see it)", 2),
     ],
 )
 def test_sentences_begin_as_spacys_sentencizer_begins_them(line: str, sentences: int) -> None:

@@ -4,15 +4,17 @@ import re
 import time
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from redpajama_pipe.signals import pii
+from redpajama_pipe.signals import pii, pii_kernels
 from redpajama_pipe.signals.pii import DATATROVE_DETECTORS, DOLMA_DETECTORS, PLAIN, Detector, find_spans
 from redpajama_pipe.signals.signal import Documents
 from redpajama_pipe.text.buffers import utf8
+from redpajama_pipe.text.classes import classes
 from redpajama_pipe.tokens.spans import apply_spans
 
 # datatrove 0.10 and dolma 1.0, as published, for comparison
@@ -149,3 +151,74 @@ def test_no_text_takes_more_than_linear_time(text: str) -> None:
     for detectors in (PLAIN, DATATROVE_DETECTORS, DOLMA_DETECTORS):
         find_spans(text, detectors)
     assert time.process_time() - began < 30  # quadratic would be hours
+
+
+KINDS = {
+    "AT": "@",
+    "EMAIL": r"@(\w|\[)",
+    "DOTTED": r"\d\.\d+\.\d+\.\d",
+    "COLONS": "[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]*:",
+    "PHONE": r"\+[1-9]|[2-9]\d\d(\) ?|[-. ])\d{3}[-. ]\d{4}",
+    "TEN_DIGITS": r"\d{3}\)?[-. ]*\d{3}[-. ]?\d{4}",
+}
+
+
+def parts(texts: list[str | None], kinds: int = 63) -> list[list[int]]:
+    documents = utf8(pa.array(texts, pa.string()))
+    found: list[list[int]] = pii_kernels.parts(*documents, classes(), kinds).tolist()
+    return found
+
+
+def test_detectors_name_the_kinds_of_the_kernel() -> None:
+    for kind in KINDS:
+        named = getattr(pii, "_PHONE_NUMBER" if kind == "PHONE" else f"_{kind}")
+        assert named == getattr(pii_kernels, kind)
+
+
+fragments = st.sampled_from(
+    [*"ab.@ ,(+-:09[\n", "\n" * 3, "x" * 70, "2001:a:", "3FFF::", "1.2.3.4", "123-", "(234) ", "234-567 8901", "\u00e9"]
+)
+
+
+@example(["+0 +", "(234) 567-8901", None, "234)567 8901", "134-567-8901 234--567-8901", "2a:2aaa:g", "1.2..3.4"])
+@given(st.lists(st.lists(fragments, max_size=20).map("".join) | st.none(), max_size=4))
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_are_the_lines_that_match_and_those_between_them(kind: str, texts: list[str | None]) -> None:
+    pattern = re.compile(KINDS[kind].encode(), re.ASCII)
+    expected: list[list[int]] = []
+    at = 0
+    for document, text in enumerate(texts):
+        for line in (text or "").encode().splitlines(keepends=True):
+            if pattern.search(line):
+                if expected and expected[-1][0] == document and at - expected[-1][2] <= pii_kernels.CLOSE:
+                    expected[-1][2] = at + len(line)
+                else:
+                    expected.append([document, at, at + len(line), getattr(pii_kernels, kind)])
+            at += len(line)
+    assert parts(texts, getattr(pii_kernels, kind)) == expected
+
+
+def test_a_document_with_digits_of_another_script_is_one_part() -> None:
+    text = "a@b.co\n" + "x\n" * 100 + "\u0661\n+1"
+    size = len(text.encode())
+    every = pii_kernels.AT | pii_kernels.EMAIL | pii_kernels.PHONE | pii_kernels.TEN_DIGITS
+    assert parts(["", text, "\u0661"]) == [[1, 0, size, every], [2, size, size + 2, pii_kernels.TEN_DIGITS]]
+    assert parts([text, "\u0661"], pii_kernels.AT) == [[0, 0, size, pii_kernels.AT]]
+
+
+@pytest.mark.parametrize(("marks", "spans"), [(10_000, 1), (10_001, 0)])
+def test_question_marks_are_counted_in_the_whole_document(marks: int, spans: int) -> None:
+    column = pa.array(["?" * marks + "\n" + "x" * 100 + "\na@b.co \n", "a@b.co \n"])
+    rows = pii.compute(Documents(column, utf8(column)), ["dolma_pii_spans"])["dolma_pii_spans"].to_pylist()
+    assert [len(row) for row in rows] == [spans, 1]
+
+
+@pytest.mark.parametrize("unit", ["@", "@\n", "1.", "2aaa:a", "234-567-8901", "123 ", "1", " ", "+", "\u00e9"])
+def test_finding_parts_takes_linear_time_and_little_memory(unit: str) -> None:
+    text = "123" + unit * 500_000 + "123"
+    began = time.process_time()
+    found = pii_kernels.parts(*utf8(pa.array([text])), classes(), 63)
+    assert len(found) <= 1
+    assert time.process_time() - began < 2  # quadratic would be minutes
+    apart = (unit + "x" * 70 + "\n") * 1000
+    assert np.asarray(pii_kernels.parts(*utf8(pa.array([apart])), classes(), 63)).nbytes <= len(apart.encode())
