@@ -147,6 +147,13 @@ def spans(decisions: DataFrame) -> DataFrame:
     return changes.groupBy(schema.DOC_ID).agg(F.array_sort(F.collect_list(span)).alias("spans"))
 
 
+def hexadecimal(column: str) -> Column:
+    """Write bytes in lower-case digits; F.lower would read the case of all of Unicode first, half a second long."""
+    from pyspark.sql import functions as F
+
+    return F.translate(F.hex(column), "ABCDEF", "abcdef")
+
+
 def id_place() -> Column:
     """Return where doc_id lies in the range of ids: its first four bytes as a number, evenly spread below 2**32."""
     from pyspark.sql import functions as F

@@ -62,7 +62,7 @@ KEYS: Mapping[str, Key] = {
         "equal but for case and space",
         (NORMALIZED_HASH,),
         lambda: [F.col(NORMALIZED_HASH)],
-        lambda: [F.lower(F.hex(NORMALIZED_HASH)).alias("normalized")],
+        lambda: [decisions.hexadecimal(NORMALIZED_HASH).alias("normalized")],
     ),
     "url": Key(
         "url_duplicate",
@@ -116,7 +116,7 @@ def exact_duplicates(documents: DataFrame, keep_order: str, key: str = "text") -
     known = documents.withColumns(named).dropna(subset=list(named))
     repeated = known.withColumn("kept", kept).where(F.col(f"kept.{DOC_ID}") != F.col(DOC_ID))
     same_text = (F.col("kept.text.hash") == F.col(CONTENT_HASH)) & (F.col("kept.text.bytes") == F.col(BYTE_COUNT))
-    evidence = F.struct(F.lower(F.hex(f"kept.{DOC_ID}")).alias("kept"), *chosen.evidence())
+    evidence = F.struct(decisions.hexadecimal(f"kept.{DOC_ID}").alias("kept"), *chosen.evidence())
     return decisions.drops(
         repeated,
         "dedup",

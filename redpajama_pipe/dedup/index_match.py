@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from redpajama_pipe import storage
-from redpajama_pipe.decisions import drops, id_place
+from redpajama_pipe.decisions import drops, hexadecimal, id_place
 from redpajama_pipe.dedup.bucket_entries import BAND, PACKED, SHARD, Entries, gathered, ids_of, packer, pieces, together
 from redpajama_pipe.dedup.byte_columns import fixed_width
 from redpajama_pipe.dedup.component_decisions import KEYS, MEMBERS, VALUES, decide_components
@@ -69,7 +69,7 @@ def equal_to_index(documents: DataFrame, indexes: Sequence[Index]) -> DataFrame:
     same = (F.col(CONTENT_HASH) == F.col("hash")) & (F.col(BYTE_COUNT) == F.col("bytes"))
     hashes = F.array(*(F.lit(index.hash) for index in indexes))
     evidence = F.struct(
-        F.lower(F.hex("kept_doc_id")).alias("kept"),
+        hexadecimal("kept_doc_id").alias("kept"),
         F.col("bytes"),
         F.element_at(hashes, F.col(_PLACE)).alias("index"),  # a negative place counts from the end
     )

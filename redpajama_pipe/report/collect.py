@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,15 @@ from redpajama_pipe import __version__, decisions, manifest, schema, storage
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.collect_cuts import cut_rows, with_texts
-from redpajama_pipe.report.collect_duplicates import clusters, described_rules, duplicates, part_of
-from redpajama_pipe.report.collect_signals import histograms
+from redpajama_pipe.report.collect_duplicates import (
+    RuleDrops,
+    clusters,
+    described_rules,
+    drops_by_rule,
+    duplicates,
+    part_of,
+)
+from redpajama_pipe.report.collect_signals import Sizes, sizes_and_histograms, thresholds_of
 from redpajama_pipe.report.model import (
     FunnelRow,
     QuarantineRow,
@@ -32,7 +40,6 @@ from redpajama_pipe.run_folder import DECIDING, RunFolder
 from redpajama_pipe.settings.tree import digest
 from redpajama_pipe.stages.dedup_documents import part_opener
 from redpajama_pipe.stages.filter_documents import read_annotated
-from redpajama_pipe.stages.pack_tokens import keep
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -50,8 +57,8 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
     schedule = manifest.find(folder.schedule)
     documents = read_annotated(spark, where)
     taken = decisions.read(spark, [folder.decisions(step) for step in steps]) if steps else None
-    kept_sizes = _sizes(keep(documents, taken))
-    all_sizes = _sizes(documents)
+    bounds = thresholds_of(recipe) if "filter" in steps else {}
+    all_sizes, kept_sizes, histograms = sizes_and_histograms(bounds, documents, taken)
     quarantined = {name: sum(s["quarantined"].values()) for name, s in annotated.counts["sources"].items()}
     funnel = [
         _funnel_row("source", name, 0, quarantined[name], steps, all_sizes, kept_sizes, tokens)
@@ -71,6 +78,7 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
         bytes_in=sum(row.bytes_in or 0 for row in sources),
         bytes_kept=sum(row.bytes_kept or 0 for row in sources),
     )
+    drops = drops_by_rule(taken) if taken is not None else []
     cuts, texts = with_texts(cut_rows(steps), documents, taken, part_opener(folder))
     return ReportData(
         recipe_name=recipe.name,
@@ -78,7 +86,7 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
         created=created,
         totals=totals,
         funnel=funnel,
-        rules=_rules(recipe, taken),
+        rules=_rules(recipe, steps, drops),
         cuts=cuts,
         cut_texts=texts,
         tasks=_tasks(steps["decontaminate"], taken) if taken is not None and "decontaminate" in steps else [],
@@ -88,8 +96,8 @@ def collect(spark: SparkSession, recipe: Recipe, folder: RunFolder, created: str
             for name, counted in annotated.counts["sources"].items()
             for kind, count in counted["skipped"].items()
         ],
-        histograms=histograms(recipe, documents, taken) if "filter" in steps else [],
-        duplicates=duplicates(spark, recipe, folder, steps["dedup"]) if "dedup" in steps else None,
+        histograms=histograms,
+        duplicates=duplicates(spark, recipe, folder, steps["dedup"], documents, drops) if "dedup" in steps else None,
         clusters=clusters(spark, folder) if "dedup" in steps else [],
         tokens=[TokenRow(lang, src, docs, toks) for src, lang, docs, toks in tokens.counts["groups"]] if tokens else [],
         schedules=[_schedule_row(row) for row in schedule.counts["schedules"]] if schedule else [],
@@ -106,20 +114,6 @@ def facts_of(recipe: Recipe, folder: RunFolder) -> dict[str, str]:
         "recipe": digest(recipe)[:16],
         "redpajama_pipe": __version__,
         **({"annotate.language_sample_bytes": f"{sampled:,}"} if sampled else {}),
-    }
-
-
-Sizes = Mapping[tuple[str, str], tuple[int, int]]
-
-
-def _sizes(documents: DataFrame) -> Sizes:
-    """Count documents and bytes of text by (source, language)."""
-    rows = documents.groupBy(schema.SOURCE, schema.LANGUAGE).agg(
-        F.count("*").alias("documents"), F.sum(schema.BYTE_COUNT).alias("bytes")
-    )
-    return {
-        (row[schema.SOURCE], row[schema.LANGUAGE] or ""): (row["documents"], row["bytes"] or 0)
-        for row in rows.collect()
     }
 
 
@@ -158,38 +152,45 @@ def _funnel_row(
     return FunnelRow(kind, name, documents + quarantined, quarantined, dropped, kept, own, bytes_in, bytes_kept)
 
 
-def _rules(recipe: Recipe, taken: DataFrame | None) -> list[RuleRow]:
-    if taken is None:
+def _rules(recipe: Recipe, steps: Mapping[str, Manifest], drops: Sequence[RuleDrops]) -> list[RuleRow]:
+    if not steps:
         return []
-    drops = taken.where("action = 'drop'")
-    alone = drops.groupBy(schema.DOC_ID, "stage").agg(F.count("*").alias("rules"), F.first("rule").alias("rule"))
-    only = {row["rule"]: row["count"] for row in alone.where("rules = 1").groupBy("rule").count().collect()}
-    first = {row["rule"]: row["count"] for row in decisions.counted(taken).groupBy("rule").count().collect()}
-    every = {row["rule"]: row["count"] for row in drops.groupBy("rule").count().collect()}
+    first, only, every = _summed(steps, "by_rule"), _summed(steps, "only"), Counter[str]()
+    for dropped in drops:
+        every[dropped.rule] += dropped.documents
     rows = [
         RuleRow(
             stage="filter",
             rule=f"{rules.name}.{rule.name}",
             keep=rule.keep,
-            dropped_first=first.get(f"{rules.name}.{rule.name}", 0),
-            dropped_any=every.get(f"{rules.name}.{rule.name}", 0),
-            dropped_only=only.get(f"{rules.name}.{rule.name}", 0),
+            dropped_first=first[f"{rules.name}.{rule.name}"],
+            dropped_any=every[f"{rules.name}.{rule.name}"],
+            dropped_only=only[f"{rules.name}.{rule.name}"],
             citation=rule.source or rules.source,
         )
         for rules in map(ruleset.load, recipe.filter.rule_sets)
         for rule in rules.rules
     ]
     described = described_rules(recipe)
-    named = {rule for rule, _, _ in described}
-    others = drops.where("stage = 'dedup'").select("rule").distinct().orderBy("rule").collect()
-    described += [(row["rule"], "", "") for row in others if row["rule"] not in named]
+    others = {dropped.rule for dropped in drops if dropped.stage == "dedup"} - {rule for rule, _, _ in described}
+    described += [(rule, "", "") for rule in sorted(others)]
     for rule, keeps, citation in described:
-        rows.append(RuleRow(part_of(rule), rule, keeps, first.get(rule, 0), citation=citation))
+        rows.append(RuleRow(part_of(rule), rule, keeps, first[rule], citation=citation))
     for chosen in recipe.decontaminate.sets:
         rule = f"contaminated.{chosen.name}"
-        counted = (first.get(rule, 0), every.get(rule, 0), only.get(rule, 0))
-        rows.append(RuleRow("decontaminate", rule, "it holds no example of the set", *counted))
+        rows.append(
+            RuleRow("decontaminate", rule, "it holds no example of the set", first[rule], every[rule], only[rule])
+        )
     return rows
+
+
+def _summed(steps: Mapping[str, Manifest], key: str) -> Counter[str]:
+    """Add up, over stages and sources, what their manifests count by rule."""
+    sums = Counter[str]()
+    for found in steps.values():
+        for rules in found.counts.get(key, {}).values():
+            sums.update(rules)
+    return sums
 
 
 def _tasks(decontaminated: Manifest, taken: DataFrame) -> list[TaskRow]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from operator import or_
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from redpajama_pipe.report.model import CutRow, CutText
 from redpajama_pipe.schema import spark_ddl
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 SAMPLE = 600  # documents a rule
 TEXTS = 6  # shown of a rule
@@ -40,10 +41,11 @@ _VISIBLE = str.maketrans({"\n": "⏎", "\r": "␍", "\t": "⇥", " ": "␣"})
 _PIECES = pa.schema(
     [
         pa.field("rule", pa.string()),
-        pa.field("text", pa.string()),
+        pa.field("text", pa.string()),  # null: the row says that the rule takes something out of the document
         pa.field("replacement", pa.string()),
         pa.field(schema.DOC_ID, pa.binary()),
-        pa.field("kept_doc_id", pa.binary()),
+        pa.field("kept_doc_id", pa.binary()),  # the least, and none before any
+        pa.field("copies", pa.int64()),  # of the text in the document
     ]
 )
 
@@ -78,33 +80,30 @@ def with_texts(
     """
     if not rows or taken is None:
         return [], []
-    sampled = [
-        (F.col("rule") == row.rule) & (decisions.id_place() < int((1 << 32) * min(1.0, SAMPLE / row.documents)))
-        for row in rows
-    ]
     span = F.struct("span_start", "span_end", "rule", "replacement", "kept_doc_id")
     chosen = (
         taken.where(decisions.CHANGES)
-        .where(reduce(lambda left, right: left | right, sampled))
+        .where(_sampled(rows))
         .groupBy(schema.DOC_ID)
-        .agg(F.sort_array(F.collect_list(span)).alias("spans"))
+        .agg(F.collect_list(span).alias("spans"))
     )
     members = documents.select(schema.DOC_ID, schema.PART, schema.ROW).join(chosen, schema.DOC_ID)
     ordered = members.repartition(schema.PART).sortWithinPartitions(schema.PART, schema.ROW)
-    pieces = ordered.mapInArrow(_reader(open_part), spark_ddl(_PIECES)).persist()
-    try:
-        counts = pieces.groupBy("rule").agg(F.countDistinct(schema.DOC_ID).alias("read")).collect()
-        read = {row["rule"]: row["read"] for row in counts}
-        counted = pieces.groupBy("rule", "text", "replacement").agg(
-            F.count(F.lit(1)).alias("copies"),
-            F.countDistinct(schema.DOC_ID).alias("documents"),
+    counted = (
+        ordered.mapInArrow(_reader(open_part), spark_ddl(_PIECES))
+        .groupBy("rule", "text", "replacement")
+        .agg(
+            F.sum("copies").alias("copies"),
+            F.count(F.lit(1)).alias("documents"),
             F.min(F.struct(schema.DOC_ID, "kept_doc_id")).alias("example"),
         )
-        place = Window.partitionBy("rule").orderBy(F.col("copies").desc(), "text", "replacement")
-        most = counted.withColumn("place", F.row_number().over(place)).where(F.col("place") <= TEXTS)
-        found = most.orderBy("place").collect()
-    finally:
-        pieces.unpersist()
+    )
+    # the row without a text stands for the whole rule
+    whole = F.col("text").isNull()
+    place = Window.partitionBy("rule", whole).orderBy(F.col("copies").desc(), "text", "replacement")
+    most = counted.withColumn("place", F.row_number().over(place)).where(F.col("place") <= TEXTS).collect()
+    read = {row["rule"]: row["documents"] for row in most if row["text"] is None}
+    found = sorted((row for row in most if row["text"] is not None), key=lambda row: row["place"])
     texts = [
         CutText(
             row.rule,
@@ -120,6 +119,19 @@ def with_texts(
         if text["rule"] == row.rule
     ]
     return [replace(row, read=read.get(row.rule, 0)) for row in rows], texts
+
+
+def _sampled(rows: Sequence[CutRow]) -> Column:
+    """Say which decisions are looked at: of a rule that many documents have, those with the lowest ids."""
+    whole = [row.rule for row in rows if row.documents <= SAMPLE]
+    # as numbers the first four bytes of an id are below a bound where the id is below the bound's four bytes
+    bounds = {row.rule: int((1 << 32) * (SAMPLE / row.documents)) for row in rows if row.documents > SAMPLE}
+    parts = [F.col("rule").isin(whole)] if whole else []
+    parts += [
+        (F.col("rule") == rule) & (F.col(schema.DOC_ID) < F.lit(bound.to_bytes(4, "big")))
+        for rule, bound in bounds.items()
+    ]
+    return reduce(or_, parts)
 
 
 def pieces_of(rule: str, text: str, replacement: str | None = None) -> list[str]:
@@ -157,16 +169,30 @@ def _reader(
                 with open_part(part) as parquet:
                     for texts, members in read_members(parquet, wanted, part):
                         found = [
-                            {**span, schema.DOC_ID: doc_id, "text": piece}
+                            row
                             for text, doc_id, spans in zip(
                                 texts, members[schema.DOC_ID].to_pylist(), members["spans"].to_pylist(), strict=True
                             )
-                            for span in spans
-                            for piece in _pieces(text.as_buffer(), span)
+                            for row in _rows(text.as_buffer(), doc_id, spans)
                         ]
                         yield pa.RecordBatch.from_pylist(found, schema=_PIECES)
 
     return read
+
+
+def _rows(utf8: pa.Buffer, doc_id: bytes, spans: Sequence[Mapping[str, object]]) -> Iterator[dict[str, object]]:
+    """Count the pieces of a document: rows of _PIECES, one a rule, text and replacement, and one a rule."""
+    counted: dict[tuple[object, str | None, object], tuple[int, bytes | None]] = {}
+    for span in spans:
+        kept = cast("bytes | None", span["kept_doc_id"])
+        pieces = _pieces(utf8, span)
+        keys = [(span["rule"], piece, span["replacement"]) for piece in pieces]
+        for key in [*keys, *([(span["rule"], None, None)] if pieces else [])]:
+            copies, least = counted.get(key, (0, kept))
+            counted[key] = copies + 1, None if kept is None or least is None else min(least, kept)
+    for (rule, text, replacement), (copies, least) in counted.items():
+        known = {"rule": rule, "text": text, "replacement": replacement}
+        yield {**known, schema.DOC_ID: doc_id, "kept_doc_id": least, "copies": copies}
 
 
 def _pieces(utf8: pa.Buffer, span: Mapping[str, object]) -> list[str]:

@@ -6,10 +6,13 @@ only the excerpts of a few groups are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import functions as F
 
 from redpajama_pipe import decisions, schema, storage
@@ -78,49 +81,83 @@ def described_rules(recipe: Recipe) -> list[tuple[str, str, str]]:
     return found
 
 
-def duplicates(spark: SparkSession, recipe: Recipe, folder: RunFolder, decided: Manifest) -> Duplicates:
+@dataclass(frozen=True)
+class RuleDrops:
+    """What a rule drops: documents, whichever rule they are counted under, and least, mean and greatest similarity."""
+
+    stage: str
+    rule: str
+    documents: int
+    similarity: tuple[float, float, float] | None
+
+
+def drops_by_rule(taken: DataFrame) -> list[RuleDrops]:
+    """Count the drops of each stage and rule among decisions."""
+    found = (
+        taken.where("action = 'drop'")
+        .groupBy("stage", "rule")
+        .agg(
+            F.count("*").alias("documents"),
+            F.min("similarity").alias("least"),
+            F.avg("similarity").alias("mean"),
+            F.max("similarity").alias("most"),
+        )
+    )
+    return [
+        RuleDrops(
+            row["stage"],
+            row["rule"],
+            row["documents"],
+            None if row["least"] is None else (row["least"], row["mean"], row["most"]),
+        )
+        for row in found.collect()
+    ]
+
+
+def duplicates(
+    spark: SparkSession,
+    recipe: Recipe,
+    folder: RunFolder,
+    decided: Manifest,
+    documents: DataFrame,
+    drops: Sequence[RuleDrops],
+) -> Duplicates:
     """Count what was dropped by its kind, for whom, and how alike it was.
 
     Args:
+        spark: reads the decisions.
+        recipe: of the run.
+        folder: of the run.
         decided: the manifest of dedup, which counted the documents by source and rule.
+        documents: doc_id and source of all documents.
+        drops: of all stages, as `drops_by_rule` gives them.
     """
-    counted = decisions.counted(decisions.read(spark, [folder.decisions("dedup")])).persist()
-    try:
-        spread = {
-            row["rule"]: (row["least"], row["mean"], row["most"])
-            for row in counted.where("similarity IS NOT NULL")
-            .groupBy("rule")
-            .agg(
-                F.min("similarity").alias("least"), F.avg("similarity").alias("mean"), F.max("similarity").alias("most")
-            )
-            .collect()
-        }
-        by_rule = decided.counts["by_rule"]
-        named = [rule for rule, _, _ in described_rules(recipe)]
-        named += sorted({rule for rules in by_rule.values() for rule in rules} - set(named))
-        kinds = [
-            DuplicateRow(
-                rule,
-                part_of(rule),
-                {source: rules[rule] for source, rules in by_rule.items() if rule in rules},
-                spread.get(rule),
-            )
-            for rule in named
-        ]
-        near = counted.where(F.col("rule").isin(*NEAR_RULES))
-        documents = spark.read.parquet(storage.for_spark(folder.annotated()[0]))
-        groups = duplicate_counts.read(spark, folder).select(F.col(duplicate_counts.COUNT).alias("size"))
-        return Duplicates(
-            kinds=kinds,
-            threshold=_bound(recipe),
-            similarity=_similarities(recipe, near, [spread[rule] for rule in NEAR_RULES if rule in spread]),
-            groups=_sizes(groups),
-            components=_sizes(_components(near)),
-            pairs=_pairs(counted, documents),
-            indexes=_indexes(recipe, counted, decided),
+    counted = decisions.counted(decisions.read(spark, [folder.decisions("dedup")]))
+    spread = {drop.rule: drop.similarity for drop in drops if drop.stage == "dedup" and drop.similarity}
+    by_rule = decided.counts["by_rule"]
+    named = [rule for rule, _, _ in described_rules(recipe)]
+    named += sorted({rule for rules in by_rule.values() for rule in rules} - set(named))
+    kinds = [
+        DuplicateRow(
+            rule,
+            part_of(rule),
+            {source: rules[rule] for source, rules in by_rule.items() if rule in rules},
+            spread.get(rule),
         )
-    finally:
-        counted.unpersist()
+        for rule in named
+    ]
+    near = counted.where(F.col("rule").isin(*NEAR_RULES))
+    groups = duplicate_counts.read(spark, folder).select(F.col(duplicate_counts.COUNT).alias("size"))
+    sizes = _sizes(groups=groups, components=_components(near))
+    return Duplicates(
+        kinds=kinds,
+        threshold=_bound(recipe),
+        similarity=_similarities(recipe, near, [spread[rule] for rule in NEAR_RULES if rule in spread]),
+        groups=sizes["groups"],
+        components=sizes["components"],
+        pairs=_pairs(counted, documents),
+        indexes=_indexes(recipe, counted, decided),
+    )
 
 
 def _similarities(recipe: Recipe, near: DataFrame, spread: list[tuple[float, float, float]]) -> Histogram | None:
@@ -149,14 +186,21 @@ def _components(near: DataFrame) -> DataFrame:
     return near.select(*of).where("component IS NOT NULL").distinct().select("size")
 
 
-def _sizes(rows: DataFrame) -> list[SizeRow]:
-    """Count rows with `size` of at least 1 by powers of two: 1, 2 to 3, 4 to 7 …"""
+def _sizes(**tables: DataFrame) -> dict[str, list[SizeRow]]:
+    """Count, in each table, rows with `size` of at least 1 by powers of two: 1, 2 to 3, 4 to 7 …"""
     power = F.length(F.bin("size")) - 1  # exact, as a logarithm is not
-    found = rows.groupBy(power.alias("power")).agg(F.count("*").alias("groups"), F.sum("size").alias("documents"))
-    return [
-        SizeRow(1 << row["power"], (2 << row["power"]) - 1, row["groups"], row["documents"])
-        for row in found.orderBy("power").collect()
-    ]
+    rows = [table.select(F.lit(name).alias("table"), power.alias("power"), "size") for name, table in tables.items()]
+    found = (
+        reduce(lambda left, right: left.unionByName(right), rows)
+        .groupBy("table", "power")
+        .agg(F.count("*").alias("groups"), F.sum("size").alias("documents"))
+        .collect()
+    )
+    counted: dict[str, list[SizeRow]] = {name: [] for name in tables}
+    for row in sorted(found, key=lambda row: row["power"]):
+        low = 1 << row["power"]
+        counted[row["table"]].append(SizeRow(low, 2 * low - 1, row["groups"], row["documents"]))
+    return counted
 
 
 def _pairs(counted: DataFrame, documents: DataFrame) -> list[PairRow]:
@@ -228,8 +272,10 @@ def document_cards(spark: SparkSession, folder: RunFolder, ids: Iterable[bytes])
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    places = spark.read.parquet(storage.for_spark(folder.documents)).where(F.col(schema.DOC_ID).isin(wanted))
-    rows = places.select(schema.DOC_ID, schema.PART, schema.ROW, schema.SOURCE, "url", "title").collect()
+    columns = (schema.DOC_ID, schema.PART, schema.ROW, schema.SOURCE, "url", "title")
+    read = schema.spark_ddl(pa.schema([schema.DOCUMENTS.field(name) for name in columns]))
+    places = spark.read.schema(read).parquet(storage.for_spark(folder.documents))
+    rows = places.where(F.col(schema.DOC_ID).isin(wanted)).collect()
     cards: dict[bytes, DocCard] = {}
     for row in rows:
         cards[bytes(row[schema.DOC_ID])] = DocCard(

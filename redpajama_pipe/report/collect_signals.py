@@ -1,10 +1,10 @@
-"""Count every signal that a rule tests into bins, for documents that the filter keeps and drops, in one pass."""
+"""Count documents, their bytes, and signals that rules test by bins, by what became of each: in one pass."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,23 @@ if TYPE_CHECKING:
 BINS = 32
 
 _BOUND = re.compile(r"\b([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)")
-_BINNED = pa.schema([("signal", pa.string()), ("bin", pa.int32()), ("dropped", pa.bool_()), ("documents", pa.int64())])
+# Documents by source and language, where `signal` is null, dropped by any stage or none; else by a signal's bin,
+# dropped by the filter or not.
+_COUNTED = pa.schema(
+    [
+        pa.field(schema.SOURCE, pa.string()),
+        pa.field(schema.LANGUAGE, pa.string()),
+        pa.field("signal", pa.string()),
+        pa.field("bin", pa.int32()),
+        pa.field("dropped", pa.bool_()),
+        pa.field("documents", pa.int64()),
+        pa.field("bytes", pa.int64()),
+    ]
+)
+_KEYS = (schema.SOURCE, schema.LANGUAGE, "signal", "bin", "dropped")
+
+# (source, language) → documents, bytes of their text
+Sizes = Mapping[tuple[str, str], tuple[int, int]]
 
 
 def thresholds_of(recipe: Recipe) -> dict[str, list[Threshold]]:
@@ -41,72 +57,119 @@ def thresholds_of(recipe: Recipe) -> dict[str, list[Threshold]]:
     return found
 
 
-def histograms(recipe: Recipe, documents: DataFrame, taken: DataFrame | None) -> list[Histogram]:
-    """Count the signals that the recipe's rules bound.
+def sizes_and_histograms(
+    bounds: Mapping[str, list[Threshold]], documents: DataFrame, taken: DataFrame | None
+) -> tuple[Sizes, Sizes, list[Histogram]]:
+    """Count documents by source and language, and the signals that rules bound.
 
     Args:
-        recipe: whose rule sets are read for bounds.
+        bounds: of each signal to count, as `thresholds_of` finds them.
         documents: the annotations of all documents that reached the filter.
-        taken: the decisions; None: nothing is decided yet, and there is nothing to draw.
+        taken: the decisions; None: nothing is decided yet.
+
+    Returns:
+        Sizes of all documents, and of those that no stage drops; a histogram for each signal.
     """
-    bounds = thresholds_of(recipe)
-    if not bounds or taken is None:
-        return []
     signals = list(bounds)
+    edges = _edges_of(bounds, documents) if bounds else {}
+    if taken is None:
+        fates = documents.withColumn(_STAGE, F.lit(None).cast("string"))
+    else:
+        dropped = decisions.counted(taken).select(schema.DOC_ID, F.col("stage").alias(_STAGE))
+        fates = documents.join(dropped, schema.DOC_ID, "left")
+    read = fates.select(
+        *(schema.SOURCE, schema.LANGUAGE, schema.BYTE_COUNT, _STAGE), *(F.col(name).cast("double") for name in signals)
+    )
+    counted = read.mapInArrow(_counter([(name, edges[name][0]) for name in signals]), spark_ddl(_COUNTED))
+    sums = (F.sum(name).alias(name) for name in ("documents", "bytes"))
+    rows = counted.groupBy(*_KEYS).agg(*sums).collect()
+    everything: dict[tuple[str, str], tuple[int, int]] = {}
+    kept: dict[tuple[str, str], tuple[int, int]] = {}
+    counts: dict[tuple[str, int, bool], int] = {}
+    for row in rows:
+        if row["signal"] is not None:
+            counts[row["signal"], row["bin"], row["dropped"]] = row["documents"]
+            continue
+        place = row[schema.SOURCE], row[schema.LANGUAGE] or ""
+        for sizes in (everything,) if row["dropped"] else (everything, kept):
+            documents_before, bytes_before = sizes.get(place, (0, 0))
+            sizes[place] = documents_before + row["documents"], bytes_before + (row["bytes"] or 0)
+    return everything, kept, [_histogram(name, *edges[name], bounds[name], counts) for name in signals]
+
+
+_STAGE = "dropped_by"  # of the decision under which a document is counted; null for one that stays
+
+
+def _histogram(
+    name: str,
+    edges: list[float],
+    log: bool,
+    bounds: list[Threshold],
+    counts: Mapping[tuple[str, int, bool], int],
+) -> Histogram:
+    return Histogram(
+        signal=name,
+        unit=SIGNALS[name].unit if name in SIGNALS else "probability",
+        edges=edges,
+        kept=[counts.get((name, place, False), 0) for place in range(len(edges) - 1)],
+        dropped=[counts.get((name, place, True), 0) for place in range(len(edges) - 1)],
+        thresholds=bounds,
+        nulls=counts.get((name, -1, False), 0) + counts.get((name, -1, True), 0),
+        log=log,
+    )
+
+
+def _edges_of(bounds: Mapping[str, list[Threshold]], documents: DataFrame) -> dict[str, tuple[list[float], bool]]:
+    """Choose the bins of each signal."""
     # the middle 99 % decide the scale: one odd document must not squeeze all others into one bin
     ranges = documents.select(
-        *(F.percentile_approx(F.col(name).cast("double"), [0.005, 0.995], 1000).alias(name) for name in signals)
+        *(F.percentile_approx(F.col(name).cast("double"), [0.005, 0.995], 1000).alias(name) for name in bounds)
     ).first()
     edges: dict[str, tuple[list[float], bool]] = {}
-    for name in signals:
+    for name, own in bounds.items():
         ends = (ranges[name] if ranges is not None else None) or [0.0, 1.0]
-        edges[name] = _edges(ends[0], ends[1], [bound.value for bound in bounds[name]])
-    dropped = decisions.counted(taken).where("stage = 'filter'").select(schema.DOC_ID, F.lit(True).alias("dropped"))
-    marked = documents.select(schema.DOC_ID, *(F.col(name).cast("double") for name in signals))
-    marked = marked.join(dropped, schema.DOC_ID, "left").drop(schema.DOC_ID)
-    binned = marked.mapInArrow(_binner([(name, edges[name][0]) for name in signals]), spark_ddl(_BINNED))
-    rows = binned.groupBy("signal", "bin", "dropped").agg(F.sum("documents").alias("documents")).collect()
-    counts = {(row["signal"], row["bin"], row["dropped"]): row["documents"] for row in rows}
-    return [
-        Histogram(
-            signal=name,
-            unit=SIGNALS[name].unit if name in SIGNALS else "probability",
-            edges=edges[name][0],
-            kept=[counts.get((name, place, False), 0) for place in range(len(edges[name][0]) - 1)],
-            dropped=[counts.get((name, place, True), 0) for place in range(len(edges[name][0]) - 1)],
-            thresholds=bounds[name],
-            nulls=counts.get((name, -1, False), 0) + counts.get((name, -1, True), 0),
-            log=edges[name][1],
-        )
-        for name in signals
-    ]
+        edges[name] = _edges(ends[0], ends[1], [bound.value for bound in own])
+    return edges
 
 
-def _binner(
+def _counter(
     edges: Sequence[tuple[str, Sequence[float]]],
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Make the pass that counts signals into bins; bin -1 is null, and the outer bins take what lies outside."""
+    """Make the pass to _COUNTED; bin -1 is null, and the outer bins take what lies outside."""
 
-    def bin_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            dropped = pc.is_valid(batch.column("dropped")).to_numpy(zero_copy_only=False)
+            yield _of_sizes(batch)
+            dropped = pc.equal(batch[_STAGE], "filter").fill_null(False).to_numpy(zero_copy_only=False)
             for name, borders in edges:
-                values = batch.column(name).to_numpy(zero_copy_only=False)  # null becomes NaN
+                values = batch[name].to_numpy(zero_copy_only=False)  # null becomes NaN
                 places = np.searchsorted(np.asarray(borders[1:-1]), values, side="right")
                 places[np.isnan(values)] = -1
                 for fate in (False, True):
                     bins, counts = np.unique(places[dropped == fate], return_counts=True)
-                    yield pa.RecordBatch.from_pydict(
-                        {
-                            "signal": [name] * len(bins),
-                            "bin": bins,
-                            "dropped": [fate] * len(bins),
-                            "documents": counts,
-                        },
-                        schema=_BINNED,
+                    yield _made(
+                        len(bins), {"signal": [name] * len(bins), "bin": bins, "dropped": [fate] * len(bins)}, counts
                     )
 
-    return bin_batches
+    return count
+
+
+def _of_sizes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = {name: batch[name] for name in (schema.SOURCE, schema.LANGUAGE, schema.BYTE_COUNT)}
+    table = pa.table({**columns, "dropped": pc.is_valid(batch[_STAGE])})
+    keys = [schema.SOURCE, schema.LANGUAGE, "dropped"]
+    sums = table.group_by(keys).aggregate([([], "count_all"), (schema.BYTE_COUNT, "sum")])
+    known = {name: sums[name].combine_chunks() for name in keys}
+    known["bytes"] = sums[f"{schema.BYTE_COUNT}_sum"].combine_chunks()
+    return _made(sums.num_rows, known, sums["count_all"].combine_chunks())
+
+
+def _made(rows: int, known: Mapping[str, Any], documents: Any) -> pa.RecordBatch:
+    """Make a batch of _COUNTED; columns that are not known are null."""
+    columns = {**known, "documents": documents}
+    return pa.RecordBatch.from_pydict(
+        {field.name: columns.get(field.name, pa.nulls(rows, field.type)) for field in _COUNTED}, schema=_COUNTED
+    )
 
 
 def _edges(low: float, high: float, bounds: Sequence[float]) -> tuple[list[float], bool]:

@@ -2,7 +2,8 @@
 
 Numba compiles on one core, holding the interpreter's lock, 2 to 14 s a family, and keeps the result on disk. Families
 share no kernels, so processes that take them one after the other, the longest first, divide the time by the cores.
-Where everything is in Numba's cache it is loaded instead, about a second.
+Where everything is in Numba's cache it is loaded instead; where the last time all was, and nothing has changed since,
+not even that is done (see warm_stamp).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from redpajama_pipe.errors import PipelineError, SetupError
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.settings.annotate import Annotate
 from redpajama_pipe.signals.catalogue import FAMILIES
+from redpajama_pipe.signals.warm_stamp import Loaded, Stamp, loaded
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,7 +64,7 @@ def parts_of(settings: Annotate) -> list[Part]:
     return sorted(parts, key=lambda part: _LONGEST.index(part.name) if part.name in _LONGEST else len(_LONGEST))
 
 
-def warm_up(settings: Annotate, model: str, processes: int, told: Callable[[int, int], None] | None = None) -> None:
+def warm_up(settings: Annotate, model: str, processes: int, told: Callable[[int, int], None] | None = None) -> Loaded:
     """Compile every kernel of `annotate`, or load it from Numba's cache, so that workers find it there.
 
     Args:
@@ -70,6 +72,9 @@ def warm_up(settings: Annotate, model: str, processes: int, told: Callable[[int,
         model: path of the language model.
         processes: how many at once; more than MOST_PROCESSES are not used.
         told: called with how many parts are done, and all.
+
+    Returns:
+        What the processes had to compile, and where the cache is.
 
     Raises:
         PipelineError: what a family raises, such as for a word list that is not there.
@@ -86,18 +91,19 @@ def warm_up(settings: Annotate, model: str, processes: int, told: Callable[[int,
     for child in children:
         idle.put(child)
 
-    def one(part: Part) -> None:
+    def one(part: Part) -> Loaded:
         child = idle.get()
         try:
-            _ask(child, settings, model, part)
+            return _ask(child, settings, model, part)
         finally:
             idle.put(child)
 
     pool = ThreadPoolExecutor(many)
     try:
         futures = [pool.submit(one, part) for part in parts]
+        done = Loaded()
         for count, future in enumerate(as_completed(futures)):
-            future.result()
+            done |= future.result()
             if told:
                 told(count + 1, len(parts))
     except BaseException:
@@ -108,6 +114,7 @@ def warm_up(settings: Annotate, model: str, processes: int, told: Callable[[int,
         pool.shutdown(cancel_futures=True)
         for child in children:
             child.communicate()
+    return done
 
 
 def warm_up_for_workers(spark: SparkSession, settings: Annotate, model: str, *, quiet: bool = False) -> None:
@@ -122,25 +129,28 @@ def warm_up_for_workers(spark: SparkSession, settings: Annotate, model: str, *, 
 
     doing, counted = "loading, and compiling once for this installation", "parts compiled or loaded"
     with Progress("kernels", measure=lambda: state, quiet=quiet, doing=doing, counted=counted) as progress:
-        warm_up(settings, model, spark.sparkContext.defaultParallelism, told)
+        stamp = Stamp(settings, model)
+        if not stamp.holds():
+            stamp.leave(warm_up(settings, model, spark.sparkContext.defaultParallelism, told))
         progress.note = "ready"
 
 
-def _ask(child: subprocess.Popen[bytes], settings: Annotate, model: str, part: Part) -> None:
+def _ask(child: subprocess.Popen[bytes], settings: Annotate, model: str, part: Part) -> Loaded:
     """Give a part to a process and wait for its answer."""
     assert child.stdin is not None
     assert child.stdout is not None
     try:
         pickle.dump((settings, model, part), child.stdin)
         child.stdin.flush()
-        failure: PipelineError | None = pickle.load(child.stdout)
+        answer: PipelineError | Loaded = pickle.load(child.stdout)
     except (OSError, EOFError):
         raise SetupError(
             f"the process that compiles the kernels of {part.name} ended with status {child.wait()};"
             " its message stands above; is there memory, and may Numba's cache folder (NUMBA_CACHE_DIR) be written?"
         ) from None
-    if failure:
-        raise failure
+    if isinstance(answer, PipelineError):
+        raise answer
+    return answer
 
 
 def serve() -> None:
@@ -148,12 +158,13 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
     while (asked := _next(sys.stdin.buffer)) is not None:
-        failure = None
+        answer: PipelineError | Loaded
         try:
             _compile(*asked)
+            answer = loaded()
         except PipelineError as error:  # any other ends the process, with its traceback
-            failure = error
-        pickle.dump(failure, answers)
+            answer = error
+        pickle.dump(answer, answers)
         answers.flush()
 
 

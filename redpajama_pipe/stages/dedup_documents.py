@@ -20,6 +20,7 @@ from redpajama_pipe.errors import GateError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages.filter_documents import (
@@ -33,7 +34,7 @@ from redpajama_pipe.stages.pack_tokens import keep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from redpajama_pipe.dedup.index import Index
 
@@ -95,11 +96,11 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         drops = [kind for kind in chosen if kind.called]
         dropped = [sum(rules.get(kind.rule, 0) for rules in counts["by_rule"].values()) for kind in drops]
         said = " and ".join(f"{count:,} {kind.called}" for count, kind in zip(dropped, drops, strict=True) if count)
-        progress.note = f"{said or 'none'} of {total:,} documents dropped"
+        progress.note = f"{said or 'none'} of {plural(total, 'document')} dropped"
         if recipe.dedup.lines.mode != "none":
             counts["cuts"] = count_cuts(annotated, taken)
             spans = sum(cut["spans"] for rules in counts["cuts"].values() for cut in rules.values())
-            progress.note += f", {spans:,} spans of repeated text cut"
+            progress.note += f", {plural(spans, 'span')} of repeated text cut"
         check_losses(counts, recipe.dedup.max_dropped_share, "dedup.max_dropped_share", recipe)
     made = manifest.write(target, "dedup", inputs, section, counts, files, progress.seconds)
     write_index(spark, recipe, folder, made, quiet=quiet)
@@ -132,7 +133,7 @@ def write_index(
         folders = [folder.decisions(stage) for stage in ("filter", "dedup") if manifest.find(folder.decisions(stage))]
         kept = keep(read_annotated(session, folder.annotated()[0]), decisions.read(session, folders))
         made = index.write(kept, recipe, folder, inputs, part_opener(folder))
-        progress.note = f"{made.counts['documents']:,} documents, {made.counts['bytes']:,} bytes"
+        progress.note = f"{plural(made.counts['documents'], 'document')}, {made.counts['bytes']:,} bytes"
 
 
 def kinds(recipe: Recipe, folder: RunFolder, against: Sequence[Index] = ()) -> list[Kind]:
@@ -233,9 +234,9 @@ def naming_who_stays(earlier: DataFrame, later: DataFrame) -> DataFrame:
     similarity = F.when(equal_texts, F.col("later_similarity"))
     evidence = F.to_json(
         F.struct(
-            _hex("stays").alias("kept"),
-            F.when(equal_texts, _hex("equal")).alias("equal_to"),
-            F.when(~equal_texts, _hex("equal")).alias("through"),
+            decisions.hexadecimal("stays").alias("kept"),
+            F.when(equal_texts, decisions.hexadecimal("equal")).alias("equal_to"),
+            F.when(~equal_texts, decisions.hexadecimal("equal")).alias("through"),
             *(
                 F.when(F.get_json_object("later_evidence", f"$.{name}").isNotNull(), similarity).alias(name)
                 for name in measures
@@ -251,12 +252,6 @@ def naming_who_stays(earlier: DataFrame, later: DataFrame) -> DataFrame:
         "similarity": F.when(F.col("stays").isNull(), F.col("similarity")).otherwise(similarity),
     }
     return joined.select(*(redirected.get(name, F.col(name)).alias(name) for name in schema.DECISIONS.names))
-
-
-def _hex(column: str) -> Column:
-    from pyspark.sql import functions as F
-
-    return F.lower(F.hex(column))
 
 
 def with_source_rank(documents: DataFrame, recipe: Recipe) -> DataFrame:

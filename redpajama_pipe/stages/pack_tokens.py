@@ -17,6 +17,7 @@ from redpajama_pipe.errors import PipelineError, ReconcileError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress, human_bytes
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages.filter_documents import read_annotated
@@ -74,7 +75,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         if plan:
             shards = 1 + max(shard for _, shard, _ in plan)
             written.plan([(shard, sizes[part][1]) for part, shard, _ in plan])
-            rows = _rows(session, kept, plan, list(taken)).repartitionById(shards, "shard")
+            rows = _rows(session, kept, plan, taken).repartitionById(shards, "shard")
             rows = rows.sortWithinPartitions("shard", "order", schema.ROW)
             packed = rows.mapInArrow(packer(settings), "receipt string").collect()
             receipts = sorted((json.loads(row["receipt"]) for row in packed), key=lambda receipt: receipt["shard"])
@@ -84,8 +85,8 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
             raise ReconcileError(f"{total} documents are kept, but {counts['documents']} were packed")
         counts["tokenizer"] = {"name": spec.name, "sha256": storage.sha256(model) if model else ""}
         progress.note = (
-            f"{counts['tokens']:,} tokens of {total:,} documents "
-            f"({human_bytes(sum(size for _, size in sizes.values()))}) in {len(receipts)} shards"
+            f"{plural(counts['tokens'], 'token')} of {plural(total, 'document')} "
+            f"({human_bytes(sum(size for _, size in sizes.values()))}) in {plural(len(receipts), 'shard')}"
         )
     files = [File(*file) for receipt in receipts for file in receipt["files"]]
     files += [_trained_file(folder, model)] if spec.trained and model else []
@@ -167,16 +168,15 @@ def part_sizes(kept: DataFrame) -> DataFrame:
 
 
 def _rows(
-    session: SparkSession, kept: DataFrame, plan: Sequence[tuple[str, int, int]], taken: Sequence[str]
+    session: SparkSession, kept: DataFrame, plan: Sequence[tuple[str, int, int]], taken: Mapping[str, Manifest]
 ) -> DataFrame:
     from pyspark.sql import functions as F
 
     shards = session.createDataFrame(list(plan), f"`{schema.PART}` string, shard int, `order` int")
     rows = kept.drop(schema.BYTE_COUNT).join(F.broadcast(shards), schema.PART)
-    if taken:
-        decided = decisions.read(session, taken)
-        if not decided.where(decisions.CHANGES).isEmpty():
-            rows = rows.join(decisions.spans(decided), schema.DOC_ID, "left")
+    cutting = [where for where, found in taken.items() if any(found.counts.get("cuts", {}).values())]
+    if cutting:
+        rows = rows.join(decisions.spans(decisions.read(session, cutting)), schema.DOC_ID, "left")
     return rows
 
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,8 +14,10 @@ import pyarrow.parquet as pq
 
 from redpajama_pipe import schema
 from redpajama_pipe.recipe import Recipe, from_tree
-from redpajama_pipe.report import collect_cuts, collect_duplicates
-from redpajama_pipe.report.model import CutRow, CutText, IndexRow, PairRow, SizeRow
+from redpajama_pipe.report import collect, collect_cuts, collect_duplicates
+from redpajama_pipe.report.collect_duplicates import RuleDrops, drops_by_rule
+from redpajama_pipe.report.collect_signals import sizes_and_histograms
+from redpajama_pipe.report.model import CutRow, CutText, IndexRow, PairRow, SizeRow, Threshold
 
 if TYPE_CHECKING:
     import pytest
@@ -97,7 +100,8 @@ def test_texts_that_are_cut_most_often(spark: SparkSession, tmp_path: Path, monk
 
 def test_sizes_are_counted_by_powers_of_two(spark: SparkSession) -> None:
     sizes = [1, 1, 2, 3, 4, 7, 8, 2**31, 2**53 - 1]
-    found = collect_duplicates._sizes(spark.createDataFrame([(size,) for size in sizes], "size bigint"))
+    tables = {"sizes": spark.createDataFrame([(size,) for size in sizes], "size bigint")}
+    found = collect_duplicates._sizes(other=tables["sizes"].where("size > 7"), **tables)["sizes"]
     wanted: Counter[int] = Counter(size.bit_length() - 1 for size in sizes)
     assert {row.low.bit_length() - 1: row.groups for row in found} == wanted
     assert all(row.high == 2 * row.low - 1 for row in found)
@@ -169,3 +173,69 @@ def test_similarities_fall_into_the_bins_that_they_begin(spark: SparkSession) ->
     assert whole.dropped[0] == 1
     assert whole.unit == "estimate"
     assert collect_duplicates._similarities(of(), taken, []) is None
+
+
+def test_sizes_and_signals_by_what_became_of_a_document(spark: SparkSession) -> None:
+    rows = [
+        # number, source, language, bytes, words
+        (0, "web", "en", 10, 1.0),
+        (1, "web", "en", 20, 3.0),
+        (2, "web", None, 40, None),
+    ]
+    table = spark.createDataFrame(
+        [(doc_id(number), *others) for number, *others in rows],
+        "doc_id binary, source string, language string, byte_count bigint, word_count double",
+    ).repartition(2)
+    by_filter = {"doc_id": doc_id(0), "stage": "filter"}
+    taken = decided(
+        spark,
+        [
+            {**by_filter, "rule": "gopher.min_word_count"},
+            {**by_filter, "rule": "gopher.max_word_count", "rank": 1},  # counted under the first alone
+            {"doc_id": doc_id(1), "rule": "exact_duplicate"},  # of another stage: kept by the filter
+            {**span(2, "Read more", "duplicate_line")},
+        ],
+    )
+    bounds = {"word_count": [Threshold("words", 2.0, "min")]}
+    sizes, kept, (histogram,) = sizes_and_histograms(bounds, table, taken)
+    assert sizes == {("web", "en"): (2, 30), ("web", ""): (1, 40)}
+    assert kept == {("web", ""): (1, 40)}
+    assert (sum(histogram.dropped), sum(histogram.kept), histogram.nulls) == (1, 1, 1)
+    assert histogram.dropped[0] == 1
+    assert histogram.kept.index(1) > 0
+    sizes, kept, drawn = sizes_and_histograms({}, table, None)
+    assert sizes == kept == {("web", "en"): (2, 30), ("web", ""): (1, 40)}
+    assert drawn == []
+
+
+def test_rules_are_counted_by_stages_and_here(spark: SparkSession) -> None:
+    chars = "gopher.min_mean_word_length"
+    rows: list[dict[str, Any]] = [
+        {"doc_id": doc_id(0), "stage": "filter", "rule": "gopher.min_word_count"},
+        {"doc_id": doc_id(0), "stage": "filter", "rule": chars, "rank": 1},
+        {"doc_id": doc_id(1), "stage": "filter", "rule": chars},
+        near(2, 0.8, 0),
+        near(1, 0.9, 0),
+        {"doc_id": doc_id(2), "rule": "url_duplicate"},
+        span(2, "Read more", "duplicate_line"),
+    ]
+    drops = drops_by_rule(decided(spark, rows))
+    assert {(drop.stage, drop.rule): (drop.documents, drop.similarity) for drop in drops} == {
+        ("filter", "gopher.min_word_count"): (1, None),
+        ("filter", chars): (2, None),
+        ("dedup", "near_duplicate"): (2, (0.8, (0.8 + 0.9) / 2, 0.9)),
+        ("dedup", "url_duplicate"): (1, None),
+    }
+    steps: Any = {
+        "filter": SimpleNamespace(
+            counts={"by_rule": {"web": {"gopher.min_word_count": 1}, "wiki": {chars: 1}}, "only": {"wiki": {chars: 1}}}
+        ),
+        "dedup": SimpleNamespace(counts={"by_rule": {"web": {"near_duplicate": 2, "url_duplicate": 1}}}),
+    }
+    found = {row.rule: row for row in collect._rules(of(), steps, drops)}
+    counts = {rule: (row.dropped_first, row.dropped_any, row.dropped_only) for rule, row in found.items()}
+    assert counts["gopher.min_word_count"] == (1, 1, 0)
+    assert counts[chars] == (1, 2, 1)
+    assert found["near_duplicate"].dropped_first == 2
+    assert found["url_duplicate"].dropped_first == 1  # not one of the recipe's, and yet in the decisions
+    assert RuleDrops("dedup", "url_duplicate", 1, None) in drops

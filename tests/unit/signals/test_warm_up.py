@@ -41,10 +41,14 @@ def test_kernels_are_left_in_the_cache(model: str, tmp_path: Path, monkeypatch: 
     parts = [Part(name, tuple(select([name]))) for name in ("redpajama_v1", "fineweb")]
     monkeypatch.setattr(module, "parts_of", lambda settings: parts)
     told: list[tuple[int, int]] = []
-    warm_up(Annotate(), model, 2, lambda done, count: told.append((done, count)))
+    first = warm_up(Annotate(), model, 2, lambda done, count: told.append((done, count)))
     assert told == [(1, 2), (2, 2)]
     kept = {path.name.split(".")[0] for path in tmp_path.rglob("*.nbi")}
     assert {"redpajama_v1_kernels", "fineweb_kernels"} <= kept
+    again = warm_up(Annotate(), model, 2)
+    assert (first.compiled, again.compiled) == (True, False)
+    files = {path.parent for path in tmp_path.rglob("*.nbi")}
+    assert set(map(Path, again.folders)) == files
 
 
 def test_what_a_family_lacks_is_said_as_it_would_be(model: str) -> None:
