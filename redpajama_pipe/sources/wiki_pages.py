@@ -147,6 +147,9 @@ class PageReader:
         """Make a parser whose first byte lies at a place in the XML."""
         self._base = at
         self._parser = expat.ParserCreate(self._encoding)
+        # expat 2.6 would keep tokens back until more data comes, and an error in them is then told blocks too late
+        if hasattr(self._parser, "SetReparseDeferralEnabled"):  # Python 3.11.9, 3.12.3, 3.13
+            self._parser.SetReparseDeferralEnabled(False)
         self._parser.buffer_text = True
         self._parser.buffer_size = 1 << 16
         self._parser.StartElementHandler = self._start

@@ -7,6 +7,7 @@ of those the entry lists. One tokenizer may have several files: the same vocabul
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -157,13 +158,7 @@ def find_file(spec: TokenizerSpec, path: str = "") -> Path:
     for candidate in _cached(spec):
         if _matches(spec, candidate):
             return candidate
-    fetched = _fetch(spec)
-    if fetched is None:
-        raise SetupError(
-            f"{spec.name}: no tokenizer file in {_hub_cache()}; get it from {spec.files[0].source} and set "
-            "tokenize.path, or pip install huggingface_hub where the Hub can be reached"
-        )
-    return _checked(spec, fetched)
+    return _checked(spec, _fetch(spec))
 
 
 def _given(spec: TokenizerSpec, path: Path) -> Path:
@@ -211,16 +206,24 @@ def _cached(spec: TokenizerSpec) -> Iterator[Path]:
             yield from (path for path in sorted(snapshots.glob(f"*/{file.file}")) if path.is_file())
 
 
-def _fetch(spec: TokenizerSpec) -> Path | None:
-    """Fetch the first file that the Hub has; None when the Hub cannot be asked."""
+def _fetch(spec: TokenizerSpec) -> Path:
+    """Fetch the first file that the Hub has."""
+    reason = "the Hub has none that may be read"
     try:
         hub = importlib.import_module("huggingface_hub")
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells each of its attempts
+        for file in spec.files:
+            if file.repo:
+                try:
+                    return Path(hub.hf_hub_download(file.repo, file.file))
+                except (ConnectionError, FileNotFoundError):  # so it would be for the other files
+                    reason = "the Hub cannot be reached"
+                    break
+                except (OSError, ValueError):  # every other error of huggingface_hub is one of the two
+                    continue
     except ImportError:
-        return None
-    for file in spec.files:
-        if file.repo:
-            try:
-                return Path(hub.hf_hub_download(file.repo, file.file))
-            except (OSError, ValueError):  # every error of huggingface_hub is one of the two
-                continue
-    return None
+        reason = "huggingface_hub, which could fetch one, is not installed"
+    raise SetupError(
+        f"{spec.name}: no tokenizer file in {_hub_cache()}, and {reason}; get it from {spec.files[0].source} and set "
+        "tokenize.path to it"
+    )

@@ -77,6 +77,7 @@ def test_language_is_the_sources() -> None:
         (b'"text"', "bad_json"),
         (b'{"text":"x","n":NaN}', "bad_json"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "bad_json"),
+        *((b'{"text":"x","m":' + b"[" * deep + b"]" * deep + b"}", "bad_json") for deep in (500, 990, 1030, 20_000)),
         (b'{"other":"x"}', "no_text"),
         (b'{"text":null}', "no_text"),
         (b'{"text":["x"]}', "no_text"),

@@ -2,6 +2,7 @@ import hashlib
 import itertools
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,33 @@ def test_file_is_fetched_from_the_hub_and_checked(tmp_path: Path, monkeypatch: p
         find_file(SPEC)
 
 
-def test_hub_out_of_reach_is_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "asked", "said"),
+    [
+        (ConnectionError("no network"), 1, "the Hub cannot be reached; get it from"),
+        (FileNotFoundError("nor in the cache"), 1, "the Hub cannot be reached; get it from"),
+        (OSError("401 of a gated repository"), 2, "the Hub has none that may be read; get it from"),
+    ],
+)
+def test_hub_that_gives_nothing_is_a_missing_file(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, asked: int, said: str
+) -> None:
+    calls = []
+
     def download(repo: str, file: str) -> str:
-        raise ConnectionError("no network")
+        calls.append(repo)
+        raise error
 
     hub(monkeypatch, download)
-    with pytest.raises(SetupError, match="made: no tokenizer file in"):
+    two = replace(SPEC, files=(SPEC.files[0], replace(SPEC.files[0], repo="someone/else")))
+    with pytest.raises(SetupError, match=f"made: no tokenizer file in .*, and {said}"):
+        find_file(two)
+    assert len(calls) == asked
+
+
+@pytest.mark.usefixtures("empty_hub")
+def test_without_the_hubs_package_the_error_says_so() -> None:
+    with pytest.raises(SetupError, match="and huggingface_hub, which could fetch one, is not installed"):
         find_file(SPEC)
 
 
