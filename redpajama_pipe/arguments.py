@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from types import FrameType
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 
 # what a person with access to the disk can mend, and how
-_FULL = "nothing half-written is left: make room, and run the same command again"
-_CLOSED = "nothing half-written is left: give access, or name another place, and run the same command again"
+_FULL = "make room, and run the same command again: it goes on where it stopped"
+_CLOSED = "give access, or name another place, and run the same command again"
 _WRONG = "see that the path is right"
 _STORAGE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
@@ -65,6 +66,11 @@ _KNOWN = (
         r"Py4JNetworkError",
         "Spark's JVM ended while it worked, and says why above; if it was memory, give it more with "
         "--set 'execution.spark={{spark.driver.memory: 8g}}', and run the same command again",
+    ),
+    (
+        r"no locator available for file '(.+?)'",
+        "compiled kernels have no place: neither beside {0} nor in a cache folder of the user can be written; set "
+        "NUMBA_CACHE_DIR to a folder that can, here and for Spark's workers",
     ),
     (r"Could not parse Master URL: '(.*?)'", f"--master {{0!r}} is no Spark master; {_MASTERS}"),
     (
@@ -103,15 +109,42 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say the mistake and end with status 2."""
-        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        # Python 3.12.8, 3.13.1 and 3.14 write the choices without quotes, 3.15 a guess of its own before them
+        choice = re.search(r"invalid choice: '(.*?)'.*? \(choose from (.*)\)", message)
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
         if choice:
-            near = get_close_matches(choice.group(1), re.findall(r"'(.*?)'", choice.group(2)), 1)
+            near = get_close_matches(choice.group(1), re.findall(r"[^\s',]+", choice.group(2)), 1)
             message = message[: choice.start()] + f"no {choice.group(1)!r}" if near else message
         else:
             near = get_close_matches(unknown.group(1), _options(self), 1) if unknown else []
         hint = f" (did you mean {near[0]}?)" if near else ""
         self.exit(2, f"{self.prog}: {message}{hint}; see {self.prog} --help\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End, of a --help too that nobody could read."""
+        failed = _flush()
+        super().exit(status or failed, message)
+
+
+def _flush() -> int:
+    """Write out what was printed, which the end of the process would do with a trace; returns the exit status."""
+    if sys.stdout is None:  # closed by who called
+        return 0
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`: whoever reads has enough
+        _discard()
+    except OSError as error:
+        _discard()
+        print(f"redpajama-pipe: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _discard() -> None:
+    """Let what is still to be printed go nowhere."""
+    with suppress(OSError, ValueError):  # a stream without a file beneath, as in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_anything() -> None:
@@ -161,10 +194,11 @@ class Job:
 
             if not getattr(self.options, "what_if", None):  # which only reads
                 self._claim = self.folder.claim()
-            with self._interrupted_after():
-                self._spark = session.build(
-                    f"redpajama-pipe {self.recipe.name}", self.options.master, self.recipe.execution.spark
-                )
+            name = f"redpajama-pipe {self.recipe.name}"
+            # in a thread: in the main one PySpark takes Ctrl-C over long before it has started
+            with self._interrupted_after(), ThreadPoolExecutor(1) as starting:
+                started = starting.submit(session.build, name, self.options.master, self.recipe.execution.spark)
+                self._spark = started.result()
         return self._spark
 
     @contextmanager
@@ -185,6 +219,19 @@ class Job:
         if asked:
             self.interrupt()
 
+    def own(self) -> None:
+        """Make the folder this recipe's, before its documents are touched; with --replace whatever it holds.
+
+        Raises:
+            RecipeError: it holds the documents of another recipe.
+        """
+        from redpajama_pipe import recipe, storage
+
+        if not self.options.replace:
+            self.folder.check_owner(self.recipe)
+        elif storage.exists(self.folder.recipe):
+            storage.write_bytes(self.folder.recipe, recipe.to_yaml(self.recipe).encode("utf-8"))
+
     def remember(self) -> None:
         """Leave the recipe in the run's folder where it has none yet: later commands need no RECIPE then."""
         from redpajama_pipe import recipe, storage
@@ -198,6 +245,15 @@ class Job:
         self.interrupted = True
         logging.disable()
         raise KeyboardInterrupt
+
+    def check_disk(self, error: Exception) -> None:
+        """Raise StorageError where a failure is one of the disk, while Spark can say which folder it uses."""
+        from redpajama_pipe import refusals
+
+        if self._spark is not None and not isinstance(error, PipelineError):
+            found = refusals.refused(self._spark.sparkContext, _text_of(error))
+            if found is not None:
+                raise found from error
 
     def close(self) -> None:
         """Stop Spark if this job started it, and give the folder back when nothing can write to it any more."""
@@ -231,8 +287,8 @@ class Job:
             java.System.setErr(java.java.io.PrintStream(java.java.io.OutputStream.nullOutputStream()))
 
 
-def add_job_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add RECIPE, --output, --master, --set and --quiet."""
+def add_job_arguments(parser: argparse.ArgumentParser, *, replaces: bool = False) -> None:
+    """Add RECIPE, --output, --master, --set and --quiet; and --replace, where documents of a run may be replaced."""
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
@@ -250,17 +306,21 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a key of the recipe: dedup.threshold=0.9, sources.pile.paths=[a.jsonl.zst], vars.data=/corpus",
     )
+    if replaces:
+        parser.add_argument(
+            "--replace", action="store_true", help="let this recipe replace the documents that RUN has of another one"
+        )
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress lines")
 
 
-def run_job(argv: Sequence[str] | None, description: str, work: Callable[[Job], Any]) -> int:
+def run_job(argv: Sequence[str] | None, description: str, work: Callable[[Job], Any], *, replaces: bool = False) -> int:
     """Parse a job's command line, do the work, and return the exit status.
 
     Returns:
         0; or 2 after a user's mistake or bad data, which is said in one line. A bug raises.
     """
     parser = Parser(description=description)
-    add_job_arguments(parser)
+    add_job_arguments(parser, replaces=replaces)
     options = parser.parse_args(argv)
     return guarded(lambda: work_with(options, work))
 
@@ -274,6 +334,8 @@ def work_with(options: argparse.Namespace, work: Callable[[Job], Any]) -> None:
     except BaseException as error:
         if job.interrupted:  # whatever the call that was cut short made of it
             raise KeyboardInterrupt from error
+        if isinstance(error, Exception):
+            job.check_disk(error)
         raise
     finally:
         job.close()
@@ -306,6 +368,11 @@ def check_run(path: str) -> None:
 
 def _text_of(error: Exception) -> str:
     """Return what an error says; of Java's it is asked of the JVM, which may have ended."""
+    at: BaseException | None = error
+    while at is not None and isinstance(error, ConnectionError):  # the last of several attempts to ask the JVM
+        if type(at).__name__ == "Py4JNetworkError":
+            return f"Py4JNetworkError, {error!r}"
+        at = at.__context__
     try:
         return str(error)
     except Exception as failure:  # noqa: BLE001  # whatever Py4J makes of it
@@ -316,11 +383,12 @@ def guarded(work: Callable[[], Any]) -> int:
     """Run and turn a PipelineError, here or in a Spark worker, into one line on standard error and exit status 2."""
     try:
         work()
+        return _flush()
     except PipelineError as error:
         print(f"redpajama-pipe: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # of `| head`: whoever reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _discard()
         return 0
     except Exception as error:
         said = _text_of(error)
@@ -332,4 +400,3 @@ def guarded(work: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         print("redpajama-pipe: interrupted; the same command continues where this one stopped", file=sys.stderr)
         return 130
-    return 0

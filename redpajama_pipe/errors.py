@@ -5,6 +5,7 @@
     ├── CatalogError              no such entry in filters/, tokenize/ or conf/
     ├── SetupError                Java, a model or an optional package is missing
     ├── InputError                the input files are missing or unreadable as a whole
+    ├── StorageError              a disk is full, read-only or closed to the user
     ├── ManifestError             a stage's output is absent, unfinished or not what it says
     ├── ReconcileError            documents in differ from kept + dropped + quarantined
     └── GateError                 a stage lost more than its limit and stopped
@@ -35,6 +36,10 @@ class SetupError(PipelineError):
 
 class InputError(PipelineError):
     """Input files are missing or cannot be opened at all."""
+
+
+class StorageError(PipelineError):
+    """What is to be written cannot be: the disk is full, over its quota, read-only, or closed to the user."""
 
 
 class ManifestError(PipelineError):

@@ -72,7 +72,7 @@ class Progress:
         self._context = context
         self._measure = measure
         self._stream = stream or sys.stderr
-        self._quiet = quiet
+        self._quiet = quiet or self._stream is None  # of a process that has no standard error
         self.doing = doing
         self._counted = counted
         self._says_rate = rate
@@ -131,7 +131,7 @@ class Progress:
             done, total, left = self._tasks()
             # between two Spark actions nothing runs, as when a plan is made
             waiting = self.doing if self._step is None else "planning the next step"
-            text = f"{done:.0f} of {total:.0f} tasks" if total else waiting
+            text = f"{done:.0f} of {figures.plural(round(total), 'task')}" if total else waiting
         return f"{text}, {human_seconds(elapsed)}{left}"
 
     def _amount(self, seconds: float, done: float, total: float) -> str:

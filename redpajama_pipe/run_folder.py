@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from redpajama_pipe import manifest, storage
-from redpajama_pipe.errors import InputError, ManifestError
+from redpajama_pipe.errors import InputError, ManifestError, RecipeError
 from redpajama_pipe.manifest import Manifest
+from redpajama_pipe.settings.tree import to_tree
+
+if TYPE_CHECKING:
+    from redpajama_pipe.recipe import Recipe
 
 DECIDING = ("filter", "dedup", "decontaminate")
 
@@ -52,6 +58,33 @@ class RunFolder:
             os.close(held)
             return -1
         return held
+
+    def check_owner(self, recipe: Recipe) -> None:
+        """Refuse a recipe that would replace the documents of another corpus, hours of work, by other ones.
+
+        It is another corpus when its sources differ, and the recipe has another name, or no source of the same name.
+        Recipes of equal sources share documents; a recipe goes on with its own, whatever in it changed.
+
+        Raises:
+            RecipeError: it would; the message says what differs, and how to have it so.
+        """
+        units = storage.list_names(storage.join(self.documents, "_units"))
+        if not any(name.endswith(".json") for name in units) or not storage.exists(self.recipe):
+            return
+        try:
+            before = dict(yaml.safe_load(storage.read_bytes(self.recipe)))
+        except (yaml.YAMLError, TypeError, ValueError):
+            before = {}
+        sources: list[Mapping[str, Any]] = before.get("sources") or []
+        if sources == to_tree(recipe.sources):
+            return
+        names, wanted = [str(source.get("name")) for source in sources], [source.name for source in recipe.sources]
+        if before.get("name") == recipe.name and set(names) & set(wanted):
+            return
+        raise RecipeError(
+            f"{self.path} holds the documents of recipe {str(before.get('name'))!r} ({_listed(names)}), which recipe "
+            f"{recipe.name!r} ({_listed(wanted)}) would replace; give another --output, or add --replace if it may"
+        )
 
     @property
     def documents(self) -> str:
@@ -127,3 +160,8 @@ class RunFolder:
         """Return the finished decisions, folder → manifest, in the order in which they were taken."""
         folders = (self.decisions(stage) for stage in DECIDING)
         return {folder: found for folder in folders if (found := manifest.find(folder))}
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+    return f"{'source' if len(names) == 1 else 'sources'} {shown or 'none'}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from redpajama_pipe import catalog
+from redpajama_pipe import catalog, refusals
 from redpajama_pipe.errors import SetupError
 
 if TYPE_CHECKING:
@@ -53,11 +53,29 @@ def java_major() -> int:
         ) from error
     found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
     if not found:
-        raise SetupError(f"{program} -version does not say its version; Spark needs Java {MINIMUM_JAVA}. {_INSTALL}")
+        said = " ".join((answer.stderr + answer.stdout).split())[:200] or "nothing"
+        raise SetupError(f"{program} -version says {said!r}; Spark needs Java {MINIMUM_JAVA}. {_INSTALL}")
     major = int(found.group(1))
     if major < MINIMUM_JAVA:
         raise SetupError(f"Spark needs Java {MINIMUM_JAVA} or newer: {program} is Java {major}. {_INSTALL}")
     return major
+
+
+def check_user() -> None:
+    """Refuse a user without a name, as containers may have, whom Spark's login would tell of in pages of traces.
+
+    Raises:
+        SetupError: /etc/passwd, or what the system asks beside it, has no entry for this user.
+    """
+    import pwd  # Windows has none
+
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise SetupError(
+            f"user {os.getuid()} has no entry in /etc/passwd, and Spark starts for no user without a name: add one, "
+            f"`echo 'me:x:{os.getuid()}:{os.getgid()}::/tmp:/bin/sh' >> /etc/passwd`, or run as another user"
+        ) from None
 
 
 def _quiet_log() -> dict[str, str]:
@@ -83,9 +101,11 @@ def build(name: str, master: str | None = None, conf: Mapping[str, str] | None =
         conf: spark.* settings of the recipe; they win over DEFAULTS.
 
     Raises:
-        SetupError: Java is missing or too old.
+        SetupError: Java is missing or too old, the user has no name, or Spark does not start.
+        StorageError: Spark's own files have no place on this machine.
     """
     java_major()
+    check_user()
     # Python workers take the first python3 on PATH unless told, which is not the one of an unactivated environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
@@ -93,6 +113,7 @@ def build(name: str, master: str | None = None, conf: Mapping[str, str] | None =
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import logging
 
+    from py4j.protocol import Py4JNetworkError  # type: ignore[import-untyped]
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
@@ -115,8 +136,14 @@ def build(name: str, master: str | None = None, conf: Mapping[str, str] | None =
             builder = builder.config(key, value)
     for key, value in (conf or {}).items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    if chosen.startswith("local"):
+        refusals.check_scratch((conf or {}).get("spark.local.dir") or submitted.get("spark.local.dir"))
+    try:
+        spark = builder.getOrCreate()
+    except (Py4JNetworkError, ConnectionError) as error:
+        raise SetupError("Spark could not start, and Java says why above; see the recipe's execution.spark") from error
     spark.sparkContext.setLogLevel("ERROR")
+    refusals.watch(spark)
     return spark
 
 

@@ -1,15 +1,16 @@
 """Files of a run, on a local disk or anything fsspec opens; every file is written whole or not at all.
 
 On a local disk a file is written under a temporary name, flushed to the disk and renamed. Object stores show an
-object only when its upload is complete, so there it is written in place.
+object only when its upload is complete, so there it is written in place. A disk that refuses is a StorageError.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -17,6 +18,11 @@ from typing import IO, Any
 import fsspec
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
+
+from redpajama_pipe.errors import InputError, StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,15 @@ class HashingFile:
 
 
 def absolute(path: str) -> str:
-    """Make a local path absolute (workers have other working directories); URLs stay as they are."""
-    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+    """Make a local path absolute (workers have other working directories); URLs stay as they are.
+
+    Raises:
+        InputError: it is relative, and the present folder was removed.
+    """
+    try:
+        return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: the present folder is gone; change to one that is there") from None
 
 
 def join(folder: str, *steps: str) -> str:
@@ -83,22 +96,66 @@ def for_spark(path: str) -> str:
     return "s3a://" + path[len("s3://") :] if path.startswith("s3://") else path
 
 
+def refusal(folder: str, reason: str, *, full: bool) -> StorageError:
+    """Return the error for a folder that cannot be written to: which, why, what is free, and the way out."""
+    if not full:
+        way = "give access, or name another place, and run the same command again"
+        return StorageError(f"cannot write to {folder}: {reason}; {way}")
+    way = "make room, and run the same command again: it goes on where it stopped"
+    return StorageError(f"cannot write to {folder}: {reason}{_free(folder)}; {way}")
+
+
+def _free(folder: str) -> str:
+    """Say what the disk of a folder has left, in brackets; nothing where it does not tell."""
+    from redpajama_pipe.progress import human_bytes
+
+    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return ""
+    if disk.f_files and not disk.f_favail:
+        return f" (no more files: all {disk.f_files:,} inodes are taken)"
+    free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    return f" ({human_bytes(free)} of {human_bytes(size)} free)"
+
+
+@contextmanager
+def _refused(folder: str, kinds: Sequence[int]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in kinds:
+            raise
+        raise refusal(folder, str(error.strerror), full=error.errno in FULL) from error
+
+
 @contextmanager
 def create(path: str) -> Iterator[HashingFile]:
-    """Write a file atomically: it exists under its name only after the block ended without an error."""
+    """Write a file atomically: it exists under its name only after the block ended without an error.
+
+    Raises:
+        StorageError: the disk is full, over its quota, read-only, or closed to the user.
+    """
     filesystem, target = fsspec.core.url_to_fs(path)
     if not isinstance(filesystem, LocalFileSystem):
         with filesystem.open(target, "wb") as raw:
             yield HashingFile(raw)
         return
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{uuid.uuid4().hex}.tmp")
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f".{os.path.basename(target)}.{uuid.uuid4().hex}.tmp")
+    with _refused(folder, (*FULL, *CLOSED)):
+        os.makedirs(folder, exist_ok=True)
+        raw = open(temporary, "wb")  # noqa: SIM115  closed below
     try:
-        with open(temporary, "wb") as raw:
-            yield HashingFile(raw)
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.replace(temporary, target)
+        # no EACCES: it would be of what the block reads
+        with _refused(folder, (*FULL, errno.EROFS)):
+            with raw:
+                yield HashingFile(raw)
+                raw.flush()
+                os.fsync(raw.fileno())
+            os.replace(temporary, target)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)

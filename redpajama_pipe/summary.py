@@ -8,6 +8,7 @@ from typing import Any
 from redpajama_pipe import manifest, storage
 from redpajama_pipe.errors import ReconcileError
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
 
 
@@ -126,7 +127,7 @@ def format_summary(summary: dict[str, Any], folder: RunFolder, seconds: float) -
             f"{human_bytes(text)} of text in {human_seconds(seconds)}. "
             "Documents in = kept + dropped + quarantined for every source.",
             f"report   {folder.report}",
-            f"shards   {folder.tokens} ({len(summary['shards'])} pairs of .bin and .idx)",
+            f"shards   {folder.tokens} ({plural(len(summary['shards']), 'pair')} of .bin and .idx)",
             f"summary  {folder.summary}",
         ]
     )

@@ -42,20 +42,21 @@ class TableWriter:
         self._indexed = [name for name in schema.names if name not in plain]
         self._pending: list[pa.RecordBatch] = []
         self._waiting = 0
-        self._stack = ExitStack()
         self.rows = 0
         self.file: File | None = None
 
     def __enter__(self) -> TableWriter:
-        self._target = self._stack.enter_context(storage.create(self._path))
-        self._writer = pq.ParquetWriter(
-            self._target,
-            self._schema,
-            compression="zstd",
-            use_dictionary=self._indexed,
-            write_statistics=self._indexed,
-            store_schema=False,
-        )
+        with ExitStack() as opening:
+            self._target = opening.enter_context(storage.create(self._path))
+            self._writer = pq.ParquetWriter(  # which writes already
+                self._target,
+                self._schema,
+                compression="zstd",
+                use_dictionary=self._indexed,
+                write_statistics=self._indexed,
+                store_schema=False,
+            )
+            self._stack = opening.pop_all()
         return self
 
     def append(self, batch: pa.RecordBatch) -> None:
@@ -84,14 +85,18 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
+        if kind is not None:
+            try:
+                self._writer.close()
+            finally:
+                self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:  # which publishes nothing if the last rows cannot be written
+            try:
                 self.cut()
-            self._writer.close()
-        finally:
-            self._stack.__exit__(kind, error, trace)
-        if kind is None:
-            self.file = File(self._path.rsplit("/", 1)[-1], self._target.size, self._target.hexdigest())
+            finally:
+                self._writer.close()
+        self.file = File(self._path.rsplit("/", 1)[-1], self._target.size, self._target.hexdigest())
 
 
 def file_row(writer: TableWriter) -> pa.RecordBatch:

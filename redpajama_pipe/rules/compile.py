@@ -10,6 +10,7 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any
 
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import functions as F
 
@@ -121,6 +122,10 @@ def check_predicate(documents: DataFrame, predicate: str, where: str) -> None:
             hint = nearest(missing.group(1), documents.columns)
             raise RecipeError(f"{where} reads an unknown signal {missing.group(1)!r}{hint}") from None
         raise RecipeError(f"{where}: {_first_line(error)}") from None
+    except PySparkException as error:  # such as a number of too many digits
+        raise RecipeError(f"{where} is not valid SQL: {_first_line(error)}") from None
+    except Py4JJavaError as error:  # what Spark's own checks pass over, such as a function by itself: x -> x
+        raise RecipeError(f"{where} is nothing that Spark can work out: {_java_line(error)}") from None
     if kind != "boolean":
         raise RecipeError(f"{where} is of type {kind}; a rule must be true or false")
     if _reads_clock(documents, predicate) or not plan.deterministic():
@@ -140,7 +145,7 @@ def _all_fine(documents: DataFrame, predicates: Sequence[str]) -> bool:
             asked = [F.expr(predicate) for predicate in predicates]
             kinds = documents.select(*(each.alias(f"keep_{place}") for place, each in enumerate(asked))).schema
             plan: Any = documents.where(reduce(and_, asked, F.lit(True)))._jdf.queryExecution().analyzed()
-    except (AnalysisException, ParseException):
+    except (PySparkException, Py4JJavaError):
         return False
     answers = [field.dataType.simpleString() for field in kinds]
     return answers == ["boolean"] * len(asked) and bool(plan.deterministic()) and bool(plan.subqueries().isEmpty())
@@ -163,6 +168,11 @@ def failures_of_rules() -> Iterator[None]:
         if (error.getSqlState() or "")[:2] != _DATA_EXCEPTION:
             raise
         raise RecipeError(f"a rule fails on a document: {_first_line(error)}") from None
+    except Py4JJavaError as error:
+        wrong = re.search(r"PatternSyntaxException: (.+)", str(error))
+        if wrong is None:
+            raise
+        raise RecipeError(f"a rule has a regular expression that is none: {wrong.group(1)}") from None
 
 
 def decide(documents: DataFrame, rules: Sequence[CompiledRule], cuts: Sequence[CompiledCut] = ()) -> DataFrame:
@@ -224,3 +234,10 @@ def _drops(documents: DataFrame, rules: Sequence[CompiledRule]) -> DataFrame:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
+
+
+def _java_line(error: Py4JJavaError) -> str:
+    if "StackOverflowError" in str(error):
+        return "it is nested too deeply"
+    said = re.search(r"^: (?:[\w.]+: )?(.+)$", str(error), re.MULTILINE)
+    return said.group(1)[:200] if said else "an error within Spark"

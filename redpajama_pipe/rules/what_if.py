@@ -9,11 +9,12 @@ from pyspark.sql import functions as F
 
 from redpajama_pipe import decisions, schema
 from redpajama_pipe.report.table import format_table
-from redpajama_pipe.rules.compile import compile_rules
-from redpajama_pipe.rules.ruleset import Rule, RuleSet
+from redpajama_pipe.rules.compile import check_predicate, failures_of_rules
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+SHOWN = 200  # characters of a predicate, in an error
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ def what_if(documents: DataFrame, taken: DataFrame | None, predicate: str) -> li
         One effect for each source, by name.
 
     Raises:
-        RecipeError: it does not parse, reads an unknown signal (the message names the nearest) or is not boolean.
+        RecipeError: it does not parse, reads an unknown signal (the message names the nearest), is not boolean, or has
+            no answer for some document.
     """
-    rules = RuleSet("what_if", "", "", (Rule("what_if", predicate, "keep"),))
-    compile_rules([rules], documents)
+    check_predicate(documents, predicate, f"--what-if {_shown(predicate)!r}")
     answer = F.expr(predicate).cast("boolean")
     marked = documents.select(schema.DOC_ID, schema.SOURCE, schema.BYTE_COUNT, answer.alias("keep"))
     if taken is None:
@@ -80,7 +81,8 @@ def what_if(documents: DataFrame, taken: DataFrame | None, predicate: str) -> li
         total("kept").alias("kept_bytes"),
         total("kept AND NOT keep").alias("dropped_bytes_of_kept"),
     )
-    return [Effect(**row.asDict()) for row in rows.orderBy(schema.SOURCE).collect()]
+    with failures_of_rules():
+        return [Effect(**row.asDict()) for row in rows.orderBy(schema.SOURCE).collect()]
 
 
 def format_effects(effects: list[Effect], predicate: str) -> str:
@@ -105,6 +107,10 @@ def format_effects(effects: list[Effect], predicate: str) -> str:
     header = ("source", "documents", "would drop", "null", "kept now", "of those, drops", "of their text")
     table = format_table(rows, header, "lrrrrrr", footer=("total", *sums, share))
     return f"keep only where {predicate}\n{table}\nNothing was written; a rule in filters/ makes it so."
+
+
+def _shown(predicate: str) -> str:
+    return predicate if len(predicate) <= SHOWN else f"{predicate[:SHOWN]}…"
 
 
 def _share(part: int, whole: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.limits import NATURAL, SHARE, WHOLE, check_limits
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class EvaluationSet:
     paths: tuple[str, ...]
     fields: tuple[str, ...] = ()
     id_field: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.paths:
+            raise RecipeError(f"decontaminate: the set {self.name!r} needs a name and paths, files or glob patterns")
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,8 @@ class Decontaminate:
             object.__setattr__(self, "action", "cut" if self.mode == "gpt3" else "drop")
         if not (0 if self.mode == "gpt3" else 1) <= self.n <= 63:
             raise RecipeError(f"decontaminate.n is {self.n}; give 1 to 63, or 0 with mode gpt3: chosen for each set")
-        for name in ("min_words", "min_overlap"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"decontaminate.{name} is {getattr(self, name)}; give 1 or more")
-        for name in ("window", "min_piece", "max_pieces", "max_documents"):
-            if getattr(self, name) < 0:
-                raise RecipeError(f"decontaminate.{name} is {getattr(self, name)}; give 0 or more")
+        check_limits(self, "decontaminate", min_words=NATURAL, min_overlap=NATURAL, max_dropped_share=SHARE)
+        check_limits(self, "decontaminate", window=WHOLE, min_piece=WHOLE, max_pieces=WHOLE, max_documents=WHOLE)
         names = [chosen.name for chosen in self.sets]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.limits import NATURAL, SHARE, WHOLE, check_limits
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class Lines:
     group_files: int = 50
 
     def __post_init__(self) -> None:
-        if self.group_files < 1:
-            raise RecipeError(f"dedup.lines.group_files is {self.group_files}; give 1 or more")
+        check_limits(self, "dedup.lines", min_chars=WHOLE, group_files=NATURAL)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class Dedup:
             raise RecipeError(f"dedup.threshold is {self.threshold:g}; it must be above 0 and at most 1")
         if self.component_bytes < 0:
             raise RecipeError(f"dedup.component_bytes is {self.component_bytes}; 0 puts all shingles into files")
+        limits = {"driver_edges": WHOLE, "max_component": NATURAL, "max_bucket": NATURAL, "max_dropped_share": SHARE}
+        check_limits(self, "dedup", **limits)
 
     @property
     def exact_keys(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.limits import NATURAL, SHARE, check_limits
 
 _NAME = re.compile(r"[^/:\x00-\x1f\x7f._][^/:\x00-\x1f\x7f]*")
 MOST_NAME_BYTES = 100  # of the 255 of a file name: a hash, numbers and a suffix follow
@@ -73,6 +74,7 @@ class Source:
                 "without /, : and control characters that do not begin with _ or ."  # Spark reads no such files
             )
         where = f"sources.{self.name}"
+        check_limits(self, where, max_document_bytes=NATURAL, max_quarantined_share=SHARE)
         if bool(self.paths) == bool(self.snapshot):
             found = "both paths and a snapshot; leave one out" if self.paths else "no paths and no snapshot; give one"
             raise RecipeError(f"{where} has {found}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from redpajama_pipe.errors import RecipeError
+from redpajama_pipe.settings.limits import NATURAL, SEED, SHARE, check_limits
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Tokenize:
     train_bytes: int = 64 << 20
     vocab_size: int = 32_000
     special_tokens_in_text: Literal["as_text", "as_special", "error"] | None = None
+
+    def __post_init__(self) -> None:
+        check_limits(self, "tokenize", shard_bytes=NATURAL, train_bytes=NATURAL, vocab_size=NATURAL)
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,11 @@ class Schedule:
             object.__setattr__(self, "epochs", (1.0, 1.5))
         if self.steps is not None and self.epochs:
             raise RecipeError("schedule: epochs and steps are both given; one of them says how long training is")
+        if self.steps is None and not self.epochs:
+            raise RecipeError("schedule.epochs is empty; give numbers above 0, such as [1, 1.5], or schedule.steps")
         for epochs in self.epochs or ():
             if not (epochs > 0 and math.isfinite(epochs)):
                 raise RecipeError(f"schedule.epochs has {epochs:g}; give numbers above 0, such as [1, 1.5]")
-        if self.steps is not None and self.steps < 1:
-            raise RecipeError(f"schedule.steps is {self.steps}; give 1 or more")
-        for name in ("seq_len", "batch_size"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"schedule.{name} is {getattr(self, name)}; give 1 or more")
+        if self.steps is not None:
+            check_limits(self, "schedule", steps=NATURAL)
+        check_limits(self, "schedule", seq_len=NATURAL, batch_size=NATURAL, separate_below=SHARE, seed=SEED)

@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.record import Split
 from redpajama_pipe.sources.remote import DEFAULT, Retry, hidden, is_http
@@ -46,7 +47,7 @@ def plan_splits(source: Source, retry: Retry = DEFAULT) -> list[Split]:
         listed = listed_splits(source, retry)
         splits = [split for split in listed if not _excluded(split.identity, source.exclude)]
         if not splits:
-            raise InputError(f"sources.{source.name}: exclude leaves none of the {len(listed)} files chosen")
+            raise InputError(f"sources.{source.name}: exclude leaves none of the {plural(len(listed), 'file')} chosen")
         return splits
     root = _identity(storage.absolute(source.root)).rstrip("/") if source.root else None
     found: dict[str, Split] = {}
@@ -77,7 +78,7 @@ def plan_splits(source: Source, retry: Retry = DEFAULT) -> list[Split]:
                     f"same ids: {identity!r}; give each file a name of its own"
                 )
         if not left:
-            why = f"exclude leaves none of the {len(matched)} files of" if matched else "no file matches"
+            why = f"exclude leaves none of {plural(len(matched), 'file')} of" if matched else "no file matches"
             raise InputError(
                 f"sources.{source.name}: {why} {hidden(pattern)!r}; correct sources.{source.name}."
                 f"{'exclude' if matched else 'paths'}, or see that the files are where this machine can read them"

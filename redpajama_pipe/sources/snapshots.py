@@ -15,6 +15,7 @@ import zlib
 
 from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.record import Split
 from redpajama_pipe.sources.remote import Retry, fetch, hidden
@@ -37,7 +38,7 @@ def listed_splits(source: Source, retry: Retry) -> list[Split]:
     chosen = sorted(path for path, place in places.items() if place < source.fraction)
     if not chosen:
         raise InputError(
-            f"sources.{source.name}: fraction {source.fraction:g} chooses none of the {len(places)} files of "
+            f"sources.{source.name}: fraction {source.fraction:g} chooses none of {plural(len(places), 'file')} of "
             f"{source.snapshot}; the smallest that chooses one is {math.ceil(min(places.values()) * 1e6) / 1e6:g}"
         )
     base = storage.absolute(source.base)

@@ -27,6 +27,7 @@ from redpajama_pipe import storage
 from redpajama_pipe.errors import InputError, RecipeError
 from redpajama_pipe.progress import Progress, human_bytes
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.settings.source import Source
 from redpajama_pipe.sources.remote import DEFAULT, Retry, fetch, open_remote
 from redpajama_pipe.sources.wiki_splits import is_index
@@ -154,7 +155,9 @@ def download(dumps: Sequence[Dump], mirror: str, folder: Path, quiet: bool = Fal
             pool.shutdown(cancel_futures=True)
             raise
         wikis = len({dump.wiki for dump in dumps})
-        progress.note = f"{human_bytes(total)} in {len(tasks):,} files of {wikis} Wikipedias, verified"
+        progress.note = (
+            f"{human_bytes(total)} in {plural(len(tasks), 'file')} of {plural(wikis, 'Wikipedia')}, verified"
+        )
 
 
 class _Download:

@@ -16,6 +16,7 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.annotate import Annotate
 from redpajama_pipe.settings.tree import to_tree
@@ -67,7 +68,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
             rows = frame.repartitionById(tasks, "task").mapInArrow(work, schema.spark_ddl(FILES)).collect()
             files = [File(**row.asDict()) for row in rows]
         count = sum(rows for _, rows, _ in documents.counts["parts"])
-        progress.note = f"{count:,} documents"
+        progress.note = plural(count, "document")
     counts = {"sources": documents.counts["sources"], "parts": documents.counts["parts"], "annotated": True}
     return manifest.write(folder.annotations, "annotate", inputs, section, counts, files, progress.seconds)
 

@@ -17,13 +17,15 @@ from redpajama_pipe.errors import PipelineError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
+from redpajama_pipe.settings.tokens import Schedule
 from redpajama_pipe.settings.tree import build, to_tree
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.blend import check_weights, label_documents
 from redpajama_pipe.tokens.indexed import ShardedDataset
 from redpajama_pipe.tokens.lookup import write_lookup
-from redpajama_pipe.tokens.order import Order, build_order, count_exposure, write_order
+from redpajama_pipe.tokens.order import Order, build_order, count_exposure, split_documents, write_order
 from redpajama_pipe.tokens.packing import check_packing, count_packing, describe_packing
 from redpajama_pipe.tokens.schedule import Plan
 from redpajama_pipe.tokens.spec import TokenizerSpec
@@ -43,8 +45,7 @@ def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
         PipelineError: nothing was kept, or too little for one sequence.
         RecipeError: the split or the blend does not fit what was kept.
     """
-    check_weights(recipe.schedule.blend)
-    check_packing(recipe.schedule.packing, recipe.schedule.mode, bool(recipe.schedule.blend))
+    check_settings(recipe.schedule)
     tokens = manifest.read(folder.tokens)
     inputs = {"tokens": tokens.hash}
     # a mapping's hash does not depend on its order, but the order of a blend decides between equals
@@ -88,8 +89,16 @@ def run(recipe: Recipe, folder: RunFolder, *, quiet: bool = False) -> Manifest:
     )
 
 
+def check_settings(settings: Schedule) -> None:
+    """Raise RecipeError for settings that fit no corpus at all."""
+    check_weights(settings.blend)
+    check_packing(settings.packing, settings.mode, bool(settings.blend))
+    if settings.split:
+        split_documents(settings.split, 1)
+
+
 def _note(row: dict[str, Any]) -> str:
-    text = f"{row['epochs']:g} epoch{'s' if row['epochs'] != 1 else ''}: {row['steps']:,} steps"
+    text = f"{row['epochs']:g} epoch{'s' if row['epochs'] != 1 else ''}: {plural(row['steps'], 'step')}"
     if row.get("packing", "concat") != "concat":
         packed = row["packed"]
         text += (

@@ -14,6 +14,7 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages.dedup_documents import part_opener
@@ -92,7 +93,10 @@ def run(
         counts["by_task"] = _count_tasks(by_task, found, index)
         dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
         cut = sum(rule["documents"] for rules in counts["cuts"].values() for rule in rules.values())
-        progress.note = f"{dropped:,} of {total:,} documents dropped and {cut:,} cut for {len(sets)} evaluation sets"
+        progress.note = (
+            f"{dropped:,} of {plural(total, 'document')} dropped and {cut:,} cut "
+            f"for {plural(len(sets), 'evaluation set')}"
+        )
         check_losses(counts, settings.max_dropped_share, "decontaminate.max_dropped_share", recipe)
     return manifest.write(target, "decontaminate", inputs, section, counts, files, progress.seconds)
 

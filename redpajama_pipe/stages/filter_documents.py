@@ -15,6 +15,7 @@ from redpajama_pipe.gate import Loss, check_shares
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.rules import ruleset
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.tree import digest, to_tree
@@ -59,7 +60,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         counts = count_decisions(annotated, documents, taken)
         counts |= {"only": count_only(annotated, taken), "cuts": count_cuts(annotated, taken)}
         dropped = sum(sum(rules.values()) for rules in counts["by_rule"].values())
-        progress.note = f"{dropped:,} of {total:,} documents dropped by {len(rules)} rules"
+        progress.note = f"{dropped:,} of {plural(total, 'document')} dropped by {plural(len(rules), 'rule')}"
         check_losses(counts, recipe.filter.max_dropped_share, "filter.max_dropped_share", recipe)
     return manifest.write(target, "filter", inputs, section, counts, files, progress.seconds)
 

@@ -100,6 +100,9 @@ def run(
     with Progress("ingest", measure=measure, quiet=quiet, counted="files" if in_files else "") as progress:
         for unit in left:
             storage.remove(receipt_path(folder.documents, unit))
+        if left:  # what tasks of an earlier run that were killed had begun; on a full disk, that very room is needed
+            for unfinished in (folder.documents, folder.quarantine):
+                _remove_unfinished(unfinished)
         failures = _ingest(spark(), recipe, left, folder) if left else {}
         receipts |= {unit.name: receipt for unit, receipt in load_receipts(folder.documents, left) if receipt}
         _check_failures(recipe, units, failures)
@@ -159,17 +162,17 @@ def plan_units(recipe: Recipe, annotate: Annotate | None) -> list[Unit]:
         path = find_model(annotate.language_model)
         model, models = str(path), storage.sha256(str(path))
     units: list[Unit] = []
-    owner: dict[str, str] = {}
+    owner: dict[str, tuple[str, str]] = {}  # identity → source, uri
     retry = _retry(recipe)
     states: dict[str, tuple[int, str]] = {}  # several splits of one file ask once
     for source in recipe.sources:
         for split in plan_splits(source, retry):
-            if owner.get(split.identity, source.name) != source.name:
-                raise RecipeError(
-                    f"{split.identity} belongs to two sources, {owner[split.identity]!r} and {source.name!r}; "
-                    "exclude it from one"
-                )
-            owner[split.identity] = source.name
+            other, uri = owner.setdefault(split.identity, (source.name, split.uri))
+            if other != source.name:
+                way_out = "exclude it from one"
+                if source.paths and uri != split.uri:  # two files, each below its own root
+                    way_out = f"their documents would have the same ids: give both a root above {uri} and {split.uri}"
+                raise RecipeError(f"{split.identity} belongs to two sources, {other!r} and {source.name!r}; {way_out}")
             if split.uri not in states:
                 states[split.uri] = _state(split.uri, retry, listed=bool(source.snapshot))
             size, state = states[split.uri]
@@ -259,8 +262,8 @@ def _check_failures(recipe: Recipe, units: Sequence[Unit], failures: dict[str, s
         if share > source.max_quarantined_share:
             go_on += f" {key}.max_quarantined_share={math.ceil(share * 100) / 100:.2f}"
         raise GateError(
-            f"source {source.name!r}: {len(failed)} of {files} files could not be read ({share:.1%}): {shown}{more}. "
-            f"Run again to try these alone, for the others are done; or go on without them: {go_on}"
+            f"source {source.name!r}: {len(failed)} of {plural(files, 'file')} could not be read ({share:.1%}): "
+            f"{shown}{more}. Run again to try these alone, for the others are done; or go on without them: {go_on}"
         )
 
 
@@ -302,21 +305,28 @@ def _check_quarantine(recipe: Recipe, counts: dict[str, Any]) -> None:
         if share > source.max_quarantined_share:
             reasons = ", ".join(f"{reason} {count}" for reason, count in counted["quarantined"].items())
             raise GateError(
-                f"source {source.name!r}: {bad} of {bad + counted['documents']} records could not be read "
+                f"source {source.name!r}: {bad} of {plural(bad + counted['documents'], 'record')} could not be read "
                 f"({share:.1%}; limit {source.max_quarantined_share:.1%}): {reasons}. "
                 f"Mend the input, or raise it with --set sources.{source.name}.max_quarantined_share={share:.2f}"
             )
 
 
 def _remove_stale(folder: str, wanted: set[str]) -> None:
+    _remove_unfinished(folder)
     for name in storage.list_names(folder):
-        # .tmp: what a process that died was writing
-        if name.endswith((".parquet", ".tmp")) and name not in wanted:
+        if name.endswith(".parquet") and name not in wanted:
+            storage.remove(storage.join(folder, name))
+
+
+def _remove_unfinished(folder: str) -> None:
+    for name in storage.list_names(folder):
+        if name.endswith(".tmp"):
             storage.remove(storage.join(folder, name))
 
 
 def work(job: Job) -> None:
     """Do this stage for a parsed command line: extraction only, annotate adds the signals."""
+    job.own()
     run(job.spark, job.recipe, job.folder, annotate=False, quiet=job.quiet)
     sink = getattr(job.options, "sink", None)  # jobs/ scripts have no such option
     if sink:
@@ -329,4 +339,4 @@ def work(job: Job) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run this stage from a command line."""
-    return run_job(argv, __doc__, work)
+    return run_job(argv, __doc__, work, replaces=True)

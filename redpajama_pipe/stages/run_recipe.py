@@ -43,6 +43,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     Returns:
         The summary, see summary.build_summary.
     """
+    check_settings(recipe)
     check_files(recipe, folder)
     spark = _checked(spark, recipe)
     storage.write_bytes(folder.recipe, recipes.to_yaml(recipe).encode("utf-8"))
@@ -54,6 +55,18 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
     build_schedule.run(recipe, folder, quiet=quiet)
     write_report.run(spark, recipe, folder, quiet=quiet)
     return write_summary(recipe, folder)
+
+
+def check_settings(recipe: Recipe) -> None:
+    """Look at settings whose meaning only a later stage knows.
+
+    Raises:
+        RecipeError: one of the signature, or of the schedule, has none.
+    """
+    from redpajama_pipe.dedup.minhash import MinHashSpec
+
+    MinHashSpec.of(recipe.annotate.minhash)
+    build_schedule.check_settings(recipe.schedule)
 
 
 def check_files(recipe: Recipe, folder: RunFolder) -> None:
@@ -122,10 +135,11 @@ def annotated_documents(
 def work(job: Job) -> None:
     """Run every stage for a parsed command line and print what came of it."""
     began = time.monotonic()
+    job.own()
     summary = run(job.spark, job.recipe, job.folder, quiet=job.quiet)
     print(format_summary(summary, job.folder, time.monotonic() - began))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every stage from a command line."""
-    return run_job(argv, __doc__, work)
+    return run_job(argv, __doc__, work, replaces=True)

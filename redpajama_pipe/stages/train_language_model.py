@@ -17,6 +17,7 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import RecipeError, SetupError
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.models import Perplexity
@@ -68,7 +69,7 @@ def run(
             path = storage.join(target, f"{settings.language}.{name}")
             storage.write_bytes(path, source.read_bytes())
             written.append(path)
-        progress.note = f"{count:,} documents in {settings.language}"
+        progress.note = f"{plural(count, 'document')} in {settings.language}"
     return written[0], written[1]
 
 

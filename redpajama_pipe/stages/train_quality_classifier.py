@@ -20,6 +20,7 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.models import Quality
@@ -69,9 +70,11 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         counts = _write_lines(folder.documents, sides, settings.held_out, lines, held_out)
         for key, count in counts.items():
             if not count:
-                raise RecipeError(
-                    f"no document for {key}: see quality.positive, quality.negative and quality.min_chars"
-                )
+                label = key.partition(" ")[0]
+                least = f" and quality.min_chars={settings.min_chars}" if label == POSITIVE else ""
+                which = "quality.positive" if label == POSITIVE else "quality.negative"
+                found = plural(sides[label].num_rows, "document")
+                raise RecipeError(f"no document for {key}: {which}{least} are true of {found}")
         model = train_model(lines, Path(scratch) / "model.bin", settings)
         figures = measure(model, held_out)
         written = storage.write_bytes(storage.join(target, "model.bin"), model.read_bytes())

@@ -19,6 +19,7 @@ from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.manifest import Manifest
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
+from redpajama_pipe.report.figures import plural
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.stages.filter_documents import read_annotated
@@ -77,7 +78,7 @@ def run(spark: Callable[[], SparkSession], recipe: Recipe, folder: RunFolder, *,
         texts = training_texts(kept, recipe, folder, total)
         model = train_tokenizer(spec, texts, storage.join(target, "tokenizer"), recipe.tokenize.vocab_size)
         written = write_spec(spec, model, recipe.name)
-        progress.note = f"{written['vocab_size']:,} tokens: {model}"
+        progress.note = f"{plural(written['vocab_size'], 'token')}: {model}"
     names = [model.rsplit("/", 1)[-1], f"{spec.name}.yaml"]
     files = [File(name, storage.size(path), storage.sha256(path)) for name in names for path in [f"{target}/{name}"]]
     return manifest.write(target, "train_tokenizer", inputs, section, written, files, progress.seconds)

@@ -7,6 +7,7 @@ set, 4 bytes a document more, 9 a turn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,7 @@ def split_documents(split: str, documents: int) -> tuple[int, int, int, int]:
         raise RecipeError(f"schedule.split is {split!r}; give weights, such as 969,30,1") from None
     weights = [*weights, 0.0, 0.0][:3]
     total = sum(weights)
-    if not total > 0 or min(weights) < 0:
+    if not 0 < total < math.inf or min(weights) < 0:
         raise RecipeError(f"schedule.split is {split!r}; give weights of 0 or more, such as 969,30,1")
     borders = [0]
     for weight in weights:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from redpajama_pipe import recipe
@@ -15,7 +17,15 @@ from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.models import Perplexity
 from redpajama_pipe.settings.tree import to_tree
-from redpajama_pipe.stages import ingest_documents, train_language_model, train_quality_classifier
+from redpajama_pipe.signals import score
+from redpajama_pipe.signals.redpajama_v2_models import count_features
+from redpajama_pipe.signals.resources import Resources
+from redpajama_pipe.stages import (
+    ingest_documents,
+    train_importance_bags,
+    train_language_model,
+    train_quality_classifier,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,8 +71,59 @@ def test_side_without_documents_is_refused(spark: SparkSession, ingested: tuple[
     made = recipe.from_tree(
         {**to_tree(ingested[0]), "quality": {"positive": "source = 'books'", "min_chars": 0}}, "small"
     )
-    with pytest.raises(RecipeError, match=r"no document for __label__wiki .*: see quality\.positive"):
+    with pytest.raises(RecipeError, match=r"no document for __label__wiki .* quality\.min_chars=0 are true of 0 doc"):
         train_quality_classifier.run(lambda: spark, made, ingested[1], quiet=True)
+
+
+def test_bags_of_words_are_those_of_the_chosen_documents(
+    spark: SparkSession, ingested: tuple[Recipe, RunFolder]
+) -> None:
+    def run(**importance: object) -> list[str]:
+        made = recipe.from_tree({**to_tree(ingested[0]), "importance": importance}, "small")
+        return train_importance_bags.run(lambda: spark, made, ingested[1], quiet=True)
+
+    written = run()
+    artifacts = Path(ingested[1].path) / "artifacts"
+    names = [
+        "wikipedia.en.10000.counts.npy",
+        "wikipedia.en.lambda.npy",
+        "ccnet.en.10000.counts.npy",
+        "ccnet.en.lambda.npy",
+    ]
+    assert written == [str(artifacts / "dsir/en" / name) for name in names]
+    for text, (counts, mean) in zip((GOOD, BAD), (written[:2], written[2:]), strict=True):
+        bag = count_features(f"{text} {number}" for number in range(60)).bag
+        assert np.load(counts).tolist() == bag.counts.tolist()
+        assert float(np.load(mean)) == bag.mean_words == len(text.split()) + 1
+    # the signals that need them find them
+    importance = ("rps_doc_wikipedia_importance", "rps_doc_wikipedia_importance_length_correction")
+    values = score(pa.array([GOOD, BAD]), importance, resources=Resources(artifacts=str(artifacts)))[0].to_pylist()
+    assert values[0] > 0 > values[1]
+    # a document may be of two domains; of each as many as there are, or as many as are asked for
+    both = run(domains={"books": "true", "openwebtext": "source = 'web'"}, documents=70)
+    assert float(np.load(both[1])) == pytest.approx((len(GOOD.split()) + len(BAD.split())) / 2 + 1, abs=2)
+    assert np.load(both[0]).sum() == 2 * 70 * float(np.load(both[1])) - 70  # words and bigrams
+    assert np.load(both[2]).tolist() == np.load(written[2]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("importance", "said"),
+    [
+        ({"domains": {"wiki": "true"}}, "no domain 'wiki'; there are: ccnet, wikipedia, openwebtext, books"),
+        (
+            {"domains": {"books": "source = 'books'"}},
+            r"no document in 'en' where source = 'books': see importance\.domains",
+        ),
+        ({"language": "de"}, r"no document in 'de' where source = 'wikipedia': see importance\.domains\.wikipedia"),
+        ({"domains": {"books": "nonsense"}}, r"importance\.domains\.books"),
+    ],
+)
+def test_bags_of_nothing_are_refused(
+    spark: SparkSession, ingested: tuple[Recipe, RunFolder], importance: dict[str, object], said: str
+) -> None:
+    made = recipe.from_tree({**to_tree(ingested[0]), "importance": importance}, "small")
+    with pytest.raises(RecipeError, match=said):
+        train_importance_bags.run(lambda: spark, made, ingested[1], quiet=True)
 
 
 def test_language_model_goes_through_kenlm_s_programs(

@@ -56,3 +56,31 @@ def test_documents_dropped_before_are_not_dropped_again(spark: SparkSession, doc
 def test_unknown_signal_names_its_nearest(documents: DataFrame) -> None:
     with pytest.raises(RecipeError, match="unknown signal 'word_cout'; nearest: word_count"):
         what_if(documents, None, "word_cout >= 100")
+
+
+@pytest.mark.parametrize(
+    ("predicate", "told"),
+    [
+        ("x -> x", "'x -> x' is nothing that Spark can work out: "),
+        ("(" * 3000 + "true" + ")" * 3000, r"\(\(…' is nothing that Spark can work out: it is nested too deeply"),
+        ("word_count > " + "9" * 50, r"99' is not valid SQL: \[DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION\]"),
+        ("raise_error('a')", r'"raise_error\(\'a\'\)" is of type void; a rule must be true or false'),
+        ("word_count", "is of type bigint; a rule must be true or false"),
+        ("true; drop table x", "is not valid SQL: .*near ';'"),
+        (" \n", r"--what-if ' \\n' is not valid SQL: \[PARSE_EMPTY_STATEMENT\]"),
+        ("explode(array(true))", "The generator is not supported"),
+        ("word_count > (select 1)", "has a query in it"),
+        ("sum(word_count) > 1", "The WHERE condition .* contains invalid expressions"),
+        ("rand() > 0.5", "its answer may differ from run to run"),
+        ("1 / (word_count - 10) > 0", r"a rule fails on a document: \[DIVIDE_BY_ZERO\]"),
+        ("language rlike '['", "a rule has a regular expression that is none: Unclosed character class"),
+    ],
+)
+def test_what_is_no_predicate_is_one_line(
+    predicate: str, told: str, documents: DataFrame, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RecipeError, match=told) as refused:
+        what_if(documents, None, predicate)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+    assert "SQLQueryContextLogger" not in capfd.readouterr().err

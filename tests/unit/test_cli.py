@@ -183,7 +183,7 @@ def test_a_recipe_that_cannot_be_read_is_one_line(
         ),
         (
             "java.io.IOException: No space left on device\n at",
-            "No space left on device, where Spark keeps its files; noth",
+            "No space left on device, where Spark keeps its files; make",
         ),
         (
             "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///run/a.parquet.  SQLSTATE: KD001",
@@ -193,10 +193,14 @@ def test_a_recipe_that_cannot_be_read_is_one_line(
             "Could not open Parquet input source '<Buffer>': Parquet magic bytes not found in footer. Either",
             "a Parquet file of the run is damaged (Parquet magic bytes not found); the sha256 of each",
         ),
+        (
+            "cannot cache function 'places': no locator available for file '/lib/blocks.py'",
+            "compiled kernels have no place: neither beside /lib/blocks.py nor in a cache folder of the user",
+        ),
         ("Unable to locate credentials", "no credentials for S3; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"),
         (
             "[Errno 30] Read-only file system: '/x'",
-            "Read-only file system: '/x'; nothing half-written is left: give ac",
+            "Read-only file system: '/x'; give access, or name another place, an",
         ),
         ("[Errno 21] Is a directory: '/x'", "Is a directory: '/x'; see that the path is right"),
     ],
@@ -222,6 +226,8 @@ def test_a_jvm_that_ended_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
             raise Py4JNetworkError("Answer from Java side is empty")
 
     class Session:
+        sparkContext = Namespace(master="local[2,4]")  # PySpark's name
+
         def stop(self) -> None:
             raise Py4JNetworkError("Error while sending or receiving")
 
@@ -234,6 +240,25 @@ def test_a_jvm_that_ended_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr().err
     assert told.startswith("redpajama-pipe: Spark's JVM ended while it worked, and says why above; if it was memory")
     assert told.count("\n") == 1
+
+
+def test_a_jvm_that_was_killed_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    from py4j.protocol import Py4JNetworkError
+
+    def lose() -> None:
+        try:
+            raise Py4JNetworkError("Answer from Java side is empty")
+        except Py4JNetworkError:
+            raise ConnectionRefusedError(111, "Connection refused")  # noqa: B904  as Py4J does
+
+    assert arguments.guarded(lose) == 2
+    assert capsys.readouterr().err.startswith("redpajama-pipe: Spark's JVM ended while it worked, and says why above;")
+
+    def refused() -> None:  # by another server
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    with pytest.raises(ConnectionRefusedError):
+        arguments.guarded(refused)
 
 
 def test_an_interruption_is_one_line_and_logs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,6 +312,38 @@ def test_ctrl_c_waits_until_spark_has_started_so_that_it_can_be_stopped(
     assert steps == ["started", "stopped"]
 
 
+def test_ctrl_c_is_not_pysparks_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+    import threading
+
+    from redpajama_pipe import session
+
+    class Session:
+        sparkContext = None  # PySpark's name
+
+        def stop(self) -> None:
+            pass
+
+    def build(*settings: object) -> Session:
+        if threading.current_thread() is threading.main_thread():  # as SparkContext._do_init, which is not the end
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.kill(os.getpid(), signal.SIGINT)
+        return Session()
+
+    monkeypatch.setattr(session, "build", build)
+    monkeypatch.setattr(arguments.Job, "_silence", lambda job: None)
+    job = arguments.Job(Namespace(output=str(tmp_path), recipe="sample", set=[], quiet=True, master=None))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            job.spark()
+        assert job._spark is not None  # and so can be stopped
+        job.close()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        logging.disable(logging.NOTSET)
+
+
 def test_spark_that_does_not_start_leaves_ctrl_c_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import signal
 
@@ -309,6 +366,23 @@ def test_a_reader_that_has_enough_ends_the_command_in_silence(tmp_path: Path) ->
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("words", ["catalog", "run --help", "--version"])
+def test_output_that_nobody_takes_leaves_no_trace(words: str) -> None:
+    command = f"{sys.executable} -m redpajama_pipe.cli {words}"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+    def run(line: str) -> tuple[int, str]:
+        shell = ["bash", "-o", "pipefail", "-c", line]
+        ended = subprocess.run(shell, env=buffered, capture_output=True, text=True, check=False)
+        return ended.returncode, ended.stderr
+
+    full = "redpajama-pipe: cannot write to standard output: No space left on device\n"
+    assert run(f"{command} | exec true") == (0, "")
+    assert run(f"{command} > /dev/full") == (2, full)
+    if "--" not in words:  # argparse says it on standard error then
+        assert run(f"{command} >&-") == (0, "")
 
 
 def test_a_terminal_without_the_characters_ends_nothing() -> None:
@@ -380,5 +454,5 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(capsys: pytest.CaptureFi
 
     assert guarded(fail) == 2
     told = capsys.readouterr().err
-    assert told.startswith("redpajama-pipe: No space left on device; nothing half-written is left")
+    assert told.startswith("redpajama-pipe: No space left on device; make room, and run the same command again")
     assert told.count("\n") == 1

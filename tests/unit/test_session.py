@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from redpajama_pipe import session
-from redpajama_pipe.errors import SetupError
+from redpajama_pipe.errors import SetupError, StorageError
 
 
 def fake_java(folder: Path, version: str) -> str:
@@ -78,3 +79,33 @@ def test_a_java_that_cannot_be_run_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 )
 def test_a_lost_worker_is_tried_again_on_one_machine_too(master: str, retried: str) -> None:
     assert session.with_retries(master) == retried
+
+
+def test_a_user_without_a_name_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    session.check_user()
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_001)
+    with pytest.raises(SetupError, match=r"user 4000000001 has no entry in /etc/passwd.*me:x:4000000001:\d+::/tmp"):
+        session.check_user()
+
+
+def test_a_jvm_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pyspark.sql import SparkSession
+
+    def refuse(builder: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setenv("JAVA_HOME", fake_java(tmp_path, 'openjdk version "17.0.15"'))
+    monkeypatch.delenv("SPARK_LOCAL_DIRS", raising=False)
+    for name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "OMP_NUM_THREADS", "SPARK_LOCAL_IP"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))  # which would else stay set
+    monkeypatch.setattr(SparkSession.Builder, "getOrCreate", refuse)
+    with pytest.raises(SetupError, match="Spark could not start, and Java says why above"):
+        session.build("test", "local[1]")
+    with pytest.raises(StorageError, match="cannot write to /proc/nowhere"):
+        session.build("test", "local[1]", {"spark.local.dir": "/proc/nowhere"})
+
+
+def test_a_java_that_says_something_else_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAVA_HOME", fake_java(tmp_path, "Error occurred during initialization of VM"))
+    with pytest.raises(SetupError, match="-version says 'Error occurred during initialization of VM'; Spark needs Jav"):
+        session.java_major()

@@ -86,7 +86,7 @@ def test_no_match_names_the_pattern_and_the_way_out(corpus: Path) -> None:
 
 
 def test_exclude_that_leaves_nothing_is_an_error(corpus: Path) -> None:
-    with pytest.raises(InputError, match=r"exclude leaves none of the 2 files of .*correct sources\.pile\.exclude"):
+    with pytest.raises(InputError, match=r"exclude leaves none of 2 files of .*correct sources\.pile\.exclude"):
         plan(f"{corpus}/a/*", exclude=("*.jsonl*",))
 
 
