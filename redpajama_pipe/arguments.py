@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import errno
 import io
-import logging
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
-from types import FrameType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from redpajama_pipe import catalog, errors
+from redpajama_pipe.driver import MASTERS, Driver, text_of
 from redpajama_pipe.errors import InputError, PipelineError, RecipeError
 
 if TYPE_CHECKING:
@@ -37,9 +34,6 @@ _STORAGE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _CLOSED),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG), _WRONG),
 }
-
-_MASTER = re.compile(r"local(\[(\d+|\*)( *, *\d+)?\])?|local-cluster\[ *\d+ *, *\d+ *, *\d+ *\]|yarn|(spark|k8s)://.+")
-_MASTERS = "give local[4], yarn, spark://host:7077 or k8s://https://host:6443, or leave it out to work on this machine"
 
 # what a trace says → what to tell; of the first that fits
 _KNOWN = (
@@ -72,7 +66,7 @@ _KNOWN = (
         "compiled kernels have no place: neither beside {0} nor in a cache folder of the user can be written; set "
         "NUMBA_CACHE_DIR to a folder that can, here and for Spark's workers",
     ),
-    (r"Could not parse Master URL: '(.*?)'", f"--master {{0!r}} is no Spark master; {_MASTERS}"),
+    (r"Could not parse Master URL: '(.*?)'", f"--master {{0!r}} is no Spark master; {MASTERS}"),
     (
         r"\[JAVA_GATEWAY_EXITED\]|calling None\.org\.apache\.spark\.api\.java\.JavaSparkContext",
         "Spark could not start, and Java says why above; see --master and the recipe's execution.spark",
@@ -167,8 +161,6 @@ class Job:
         from redpajama_pipe import recipe, storage
         from redpajama_pipe.run_folder import RunFolder
 
-        if options.master and not _MASTER.fullmatch(options.master):
-            raise RecipeError(f"--master {options.master!r} is no Spark master; {_MASTERS}")
         self.options = options
         self.folder: RunFolder = RunFolder.at(options.output)
         if not options.recipe and not storage.exists(self.folder.recipe):
@@ -183,41 +175,27 @@ class Job:
             )
         catalog.read_text("tokenize", self.recipe.tokenize.tokenizer)  # a wrong name is said before hours of work
         self.quiet: bool = options.quiet
-        self.interrupted = False
-        self._spark: SparkSession | None = None
+        self._driver = Driver(f"redpajama-pipe {self.recipe.name}", options.master, self.recipe.execution.spark)
         self._claim = -1
 
     def spark(self) -> SparkSession:
         """Return the session; Spark starts on the first call."""
-        if self._spark is None:
-            from redpajama_pipe import session
+        if self._claim < 0 and not getattr(self.options, "what_if", None):  # which only reads
+            self._claim = self.folder.claim()
+        return self._driver.spark()
 
-            if not getattr(self.options, "what_if", None):  # which only reads
-                self._claim = self.folder.claim()
-            name = f"redpajama-pipe {self.recipe.name}"
-            # in a thread: in the main one PySpark takes Ctrl-C over long before it has started
-            with self._interrupted_after(), ThreadPoolExecutor(1) as starting:
-                started = starting.submit(session.build, name, self.options.master, self.recipe.execution.spark)
-                self._spark = started.result()
-        return self._spark
+    def __enter__(self) -> Job:
+        return self
 
-    @contextmanager
-    def _interrupted_after(self) -> Iterator[None]:
-        """Keep Ctrl-C until Spark has started, since a JVM that starts without its driver stays; then heed it."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        asked: list[int] = []
-        before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            yield
-        except BaseException:
-            signal.signal(signal.SIGINT, before)
-            raise
-        # PySpark's own handler calls Java within a call, which fails with pages of traces
-        signal.signal(signal.SIGINT, self.interrupt)
-        if asked:
-            self.interrupt()
+            self._driver.__exit__(kind, error, trace)
+        finally:  # nothing can write to the folder any more
+            if self._claim >= 0:
+                os.close(self._claim)
+                self._claim = -1
 
     def own(self) -> None:
         """Make the folder this recipe's, before its documents are touched; with --replace whatever it holds.
@@ -239,52 +217,6 @@ class Job:
         asks_only = getattr(self.options, "what_if", None)
         if not asks_only and not storage.exists(self.folder.recipe):
             storage.write_bytes(self.folder.recipe, recipe.to_yaml(self.recipe).encode("utf-8"))
-
-    def interrupt(self, number: int = 0, frame: FrameType | None = None) -> NoReturn:
-        """End the work that runs; Py4J, whose call is cut short, would log pages of traces."""
-        self.interrupted = True
-        logging.disable()
-        raise KeyboardInterrupt
-
-    def check_disk(self, error: Exception) -> None:
-        """Raise StorageError where a failure is one of the disk, while Spark can say which folder it uses."""
-        from redpajama_pipe import refusals
-
-        if self._spark is not None and not isinstance(error, PipelineError):
-            found = refusals.refused(self._spark.sparkContext, _text_of(error))
-            if found is not None:
-                raise found from error
-
-    def close(self) -> None:
-        """Stop Spark if this job started it, and give the folder back when nothing can write to it any more."""
-        try:
-            self._stop()
-        finally:
-            if self._claim >= 0:
-                os.close(self._claim)
-                self._claim = -1
-
-    def _stop(self) -> None:
-        if self._spark is None:
-            return
-        from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-
-        if self.interrupted:
-            self._silence()
-        with suppress(Py4JError, OSError):  # of a JVM that has ended: why is said by what it was asked before
-            self._spark.stop()
-
-    def _silence(self) -> None:
-        """Keep the JVM from telling of what dies as it stops."""
-        from py4j.protocol import Py4JError
-
-        assert self._spark is not None
-        # each by itself: the connection that was cut short may be of no use any more
-        with suppress(Py4JError, OSError):
-            self._spark.sparkContext.setLogLevel("OFF")
-        with suppress(Py4JError, OSError):  # Scala prints the traces of futures itself
-            java: Any = self._spark.sparkContext._jvm
-            java.System.setErr(java.java.io.PrintStream(java.java.io.OutputStream.nullOutputStream()))
 
 
 def add_job_arguments(parser: argparse.ArgumentParser, *, replaces: bool = False) -> None:
@@ -327,18 +259,9 @@ def run_job(argv: Sequence[str] | None, description: str, work: Callable[[Job], 
 
 def work_with(options: argparse.Namespace, work: Callable[[Job], Any]) -> None:
     """Do a job's work and stop its Spark."""
-    job = Job(options)
-    try:
+    with Job(options) as job:
         work(job)
         job.remember()
-    except BaseException as error:
-        if job.interrupted:  # whatever the call that was cut short made of it
-            raise KeyboardInterrupt from error
-        if isinstance(error, Exception):
-            job.check_disk(error)
-        raise
-    finally:
-        job.close()
 
 
 def from_worker(trace: str) -> str | None:
@@ -366,19 +289,6 @@ def check_run(path: str) -> None:
         raise InputError(f"no run in {path}: {'that is a file' if os.path.exists(path) else 'there is no such folder'}")
 
 
-def _text_of(error: Exception) -> str:
-    """Return what an error says; of Java's it is asked of the JVM, which may have ended."""
-    at: BaseException | None = error
-    while at is not None and isinstance(error, ConnectionError):  # the last of several attempts to ask the JVM
-        if type(at).__name__ == "Py4JNetworkError":
-            return f"Py4JNetworkError, {error!r}"
-        at = at.__context__
-    try:
-        return str(error)
-    except Exception as failure:  # noqa: BLE001  # whatever Py4J makes of it
-        return f"{type(error).__name__}, {failure!r}"
-
-
 def guarded(work: Callable[[], Any]) -> int:
     """Run and turn a PipelineError, here or in a Spark worker, into one line on standard error and exit status 2."""
     try:
@@ -391,7 +301,7 @@ def guarded(work: Callable[[], Any]) -> int:
         _discard()
         return 0
     except Exception as error:
-        said = _text_of(error)
+        said = text_of(error)
         told = said if isinstance(error, ImportError) and "nstall" in said else from_worker(said)
         if told is None:
             raise

@@ -144,12 +144,14 @@ class _Part:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is not None:
+            self._open.__exit__(kind, error, trace)
+            return
+        with self._open:  # which publishes nothing if the last lines cannot be written
             for lines in self._files.values():
                 lines.end()
             if self._beside is not None:
                 self._beside.end()
-        self._open.__exit__(kind, error, trace)
 
     def written(self) -> pa.RecordBatch:
         """Describe the published files."""

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from redpajama_pipe.arguments import guarded
+from redpajama_pipe.arguments import Parser, guarded
+from redpajama_pipe.driver import Driver
 from redpajama_pipe.export import NAMES
 from redpajama_pipe.report.figures import plural
 
@@ -180,24 +181,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(options: argparse.Namespace) -> None:
     """Export as a parsed command line says."""
-    from redpajama_pipe import session, storage
+    from redpajama_pipe import storage
     from redpajama_pipe.run_folder import RunFolder
 
-    started: list[SparkSession] = []
-
-    def spark() -> SparkSession:
-        if not started:
-            started.append(session.build("redpajama-pipe export-documents", options.master))
-        return started[0]
-
     target = storage.absolute(options.folder)
-    try:
-        done = run(
-            spark, RunFolder.at(options.run), target, options.layout, everything=options.all, quiet=options.quiet
-        )
-    finally:
-        for one in started:
-            one.stop()
+    with Driver("redpajama-pipe export-documents", options.master) as driver:
+        folder = RunFolder.at(options.run)
+        done = run(driver.spark, folder, target, options.layout, everything=options.all, quiet=options.quiet)
     print(f"{plural(done.counts['documents'], 'document')}  {plural(len(done.files), 'file')}  {target}")
     for line in missing(done):
         print(line)
@@ -226,7 +216,7 @@ def missing(done: Manifest) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run this stage from a command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add_arguments(parser)
     options = parser.parse_args(argv)
     return guarded(lambda: work(options))

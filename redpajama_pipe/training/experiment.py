@@ -97,24 +97,16 @@ def _make_sample(folder: Path, quiet: bool) -> str:
 
 def _run_pipelines(experiment: Experiment, folder: Path, master: str | None, quiet: bool) -> None:
     """Run both recipes; Spark starts when the first of them has something to do, and ends before training."""
-    from redpajama_pipe import session
+    from redpajama_pipe.driver import Driver
     from redpajama_pipe.stages import run_recipe
 
-    sessions: list[Any] = []
-
-    def spark() -> Any:
-        if not sessions:
-            sessions.append(session.build(f"redpajama-pipe {experiment.title}", master, loaded.execution.spark))
-        return sessions[0]
-
-    try:
+    conf = load_recipe(experiment, folder, "standard").execution.spark
+    with Driver(f"redpajama-pipe {experiment.title}", master, conf) as driver:
         for arm in ARMS:
             _say(f"-- recipe of the arm {arm}", quiet)
-            loaded = load_recipe(experiment, folder, arm)
-            run_recipe.run(spark, loaded, RunFolder.at(str(folder / arm)), quiet=quiet)
-    finally:
-        for each in sessions:
-            each.stop()
+            run_recipe.run(
+                driver.spark, load_recipe(experiment, folder, arm), RunFolder.at(str(folder / arm)), quiet=quiet
+            )
 
 
 def load_recipe(experiment: Experiment, folder: Path, arm: Arm) -> recipe.Recipe:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from redpajama_pipe import __version__, arguments, catalog, cli, recipe
+from redpajama_pipe import __version__, arguments, catalog, cli, driver, recipe
 from redpajama_pipe.errors import PipelineError, SetupError
 
 
@@ -266,7 +266,7 @@ def test_an_interruption_is_one_line_and_logs_nothing(tmp_path: Path, capsys: py
 
     def cut_short(job: arguments.Job) -> None:
         try:
-            job.interrupt()
+            job._driver._interrupt()
         except KeyboardInterrupt:
             raise ConnectionError("what PySpark makes of it") from None
 
@@ -301,7 +301,7 @@ def test_ctrl_c_waits_until_spark_has_started_so_that_it_can_be_stopped(
         return Session()
 
     monkeypatch.setattr(session, "build", build)
-    monkeypatch.setattr(arguments.Job, "_silence", lambda job: None)
+    monkeypatch.setattr(driver.Driver, "_silence", lambda driver: None)
     options = Namespace(output=str(tmp_path / "run"), recipe="sample", set=[], quiet=True, master=None)
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -322,7 +322,9 @@ def test_ctrl_c_is_not_pysparks_while_it_starts(tmp_path: Path, monkeypatch: pyt
         sparkContext = None  # PySpark's name
 
         def stop(self) -> None:
-            pass
+            stopped.append(True)
+
+    stopped = []
 
     def build(*settings: object) -> Session:
         if threading.current_thread() is threading.main_thread():  # as SparkContext._do_init, which is not the end
@@ -331,17 +333,16 @@ def test_ctrl_c_is_not_pysparks_while_it_starts(tmp_path: Path, monkeypatch: pyt
         return Session()
 
     monkeypatch.setattr(session, "build", build)
-    monkeypatch.setattr(arguments.Job, "_silence", lambda job: None)
-    job = arguments.Job(Namespace(output=str(tmp_path), recipe="sample", set=[], quiet=True, master=None))
+    monkeypatch.setattr(driver.Driver, "_silence", lambda driver: None)
+    options = Namespace(output=str(tmp_path), recipe="sample", set=[], quiet=True, master=None)
     before = signal.getsignal(signal.SIGINT)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), arguments.Job(options) as job:
             job.spark()
-        assert job._spark is not None  # and so can be stopped
-        job.close()
     finally:
         signal.signal(signal.SIGINT, before)
         logging.disable(logging.NOTSET)
+    assert stopped
 
 
 def test_spark_that_does_not_start_leaves_ctrl_c_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,13 +40,12 @@ def test_a_job_claims_its_folder_until_spark_has_stopped(monkeypatch: pytest.Mon
     monkeypatch.setattr(session, "build", lambda *settings: Spark())
     monkeypatch.setattr("signal.signal", lambda *handler: None)
     options = {"output": str(tmp_path), "recipe": "sample", "set": [], "quiet": True, "master": None}
-    job = arguments.Job(Namespace(**options))
-    job.spark()
-    other = arguments.Job(Namespace(**options))
-    with pytest.raises(InputError, match="another command is at work"):
-        other.spark()
-    arguments.Job(Namespace(**options, what_if="word_count > 1")).spark()
-    job.close()
+    with arguments.Job(Namespace(**options)) as job:
+        job.spark()
+        other = arguments.Job(Namespace(**options))
+        with pytest.raises(InputError, match="another command is at work"):
+            other.spark()
+        arguments.Job(Namespace(**options, what_if="word_count > 1")).spark()
     assert events == ["stopped"]
     os.close(RunFolder.at(str(tmp_path)).claim())
 
