@@ -324,7 +324,7 @@ def test_progress_line_shows_bytes_and_what_came(site: Site, tmp_path: Path, mon
     with_dumps(Recipe("r", (wanted(site, tmp_path),)))
     total = sum(len(data) for name, data in dump_files("dewiki").items() if "multistream" in name)
     assert measured == [(total, total)]
-    assert shown.getvalue().startswith(f"download   {progress.human_bytes(total)} in 2 files of 1 Wikipedias, verified")
+    assert shown.getvalue().startswith(f"download   {progress.human_bytes(total)} in 2 files of 1 Wikipedia, verified")
 
 
 def test_disk_without_room_is_said_before_the_download(
