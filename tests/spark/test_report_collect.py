@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from redpajama_pipe import schema
 from redpajama_pipe.recipe import Recipe, from_tree
@@ -20,7 +23,6 @@ from redpajama_pipe.report.collect_signals import sizes_and_histograms
 from redpajama_pipe.report.model import CutRow, CutText, IndexRow, PairRow, SizeRow, Threshold
 
 if TYPE_CHECKING:
-    import pytest
     from pyspark.sql import DataFrame, SparkSession
 
 TEXTS = [
@@ -206,6 +208,22 @@ def test_sizes_and_signals_by_what_became_of_a_document(spark: SparkSession) -> 
     sizes, kept, drawn = sizes_and_histograms({}, table, None)
     assert sizes == kept == {("web", "en"): (2, 30), ("web", ""): (1, 40)}
     assert drawn == []
+
+
+def test_bins_do_not_depend_on_how_documents_are_cut_into_tasks(spark: SparkSession) -> None:
+    chance = random.Random(1)
+    values = [chance.lognormvariate(4, 3) * chance.choice((1, 1, -1)) for _ in range(20_000)]
+    values[:3] = [-0.0, math.nan, math.inf]
+    rows = [(bytes([0]), "web", "en", 5, value) for value in values]
+    columns = "doc_id binary, source string, language string, byte_count bigint, language_score double"
+    table = spark.createDataFrame(rows, columns)
+    bounds = {"language_score": [Threshold("r", 0.5, "min")]}
+    drawn = [sizes_and_histograms(bounds, table.repartition(parts), None)[2] for parts in (1, 7)]
+    assert drawn[0] == drawn[1]
+    (histogram,) = drawn[0]
+    exact = sorted(value for value in values if math.isfinite(value))
+    assert histogram.edges[0] == pytest.approx(exact[len(exact) // 200], rel=0.02)
+    assert histogram.edges[-1] == pytest.approx(exact[-len(exact) // 200], rel=0.04)
 
 
 def test_rules_are_counted_by_stages_and_here(spark: SparkSession) -> None:
