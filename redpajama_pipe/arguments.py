@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 
 
 # what a person with access to the disk can mend, and how
-_FULL = "make room, and run the same command again: it goes on where it stopped"
-_CLOSED = "give access, or name another place, and run the same command again"
 _WRONG = "see that the path is right"
 _STORAGE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _CLOSED),
+    **dict.fromkeys(errors.DISK_FULL, errors.MAKE_ROOM),
+    **dict.fromkeys(errors.DISK_CLOSED, errors.GIVE_ACCESS),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG), _WRONG),
 }
 
@@ -39,7 +37,7 @@ _STORAGE = {
 _KNOWN = (
     (
         r"java\.io\.IOException: No space left on device",
-        f"No space left on device, where Spark keeps its files; {_FULL}",
+        f"No space left on device, where Spark keeps its files; {errors.MAKE_ROOM}",
     ),
     (
         r"\[FAILED_READ_FILE[^\]]*\] Encountered error while reading file (\S+?)\.?\s",

@@ -15,7 +15,14 @@ A record that cannot be read is not an error: it is a quarantine row (see source
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
+
+# how a disk refuses, and what whoever has access to it can do
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+MAKE_ROOM = "make room, and run the same command again: it goes on where it stopped"
+GIVE_ACCESS = "give access, or name another place, and run the same command again"
 
 
 class PipelineError(Exception):

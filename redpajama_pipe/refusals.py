@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from redpajama_pipe import storage
-from redpajama_pipe.errors import StorageError
+from redpajama_pipe.errors import DISK_FULL, StorageError
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -51,7 +51,7 @@ def check_scratch(named: str | None) -> None:
             failed = failed or error
             first = folder
     assert failed is not None
-    raise _told(storage.refusal(first, str(failed.strerror), full=failed.errno in storage.FULL)) from failed
+    raise _told(storage.refusal(first, str(failed.strerror), full=failed.errno in DISK_FULL)) from failed
 
 
 def watch(spark: SparkSession) -> None:

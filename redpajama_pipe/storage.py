@@ -19,10 +19,7 @@ import fsspec
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from redpajama_pipe.errors import InputError, StorageError
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+from redpajama_pipe.errors import DISK_CLOSED, DISK_FULL, GIVE_ACCESS, MAKE_ROOM, InputError, StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +96,8 @@ def for_spark(path: str) -> str:
 def refusal(folder: str, reason: str, *, full: bool) -> StorageError:
     """Return the error for a folder that cannot be written to: which, why, what is free, and the way out."""
     if not full:
-        way = "give access, or name another place, and run the same command again"
-        return StorageError(f"cannot write to {folder}: {reason}; {way}")
-    way = "make room, and run the same command again: it goes on where it stopped"
-    return StorageError(f"cannot write to {folder}: {reason}{_free(folder)}; {way}")
+        return StorageError(f"cannot write to {folder}: {reason}; {GIVE_ACCESS}")
+    return StorageError(f"cannot write to {folder}: {reason}{_free(folder)}; {MAKE_ROOM}")
 
 
 def _free(folder: str) -> str:
@@ -128,7 +123,7 @@ def _refused(folder: str, kinds: Sequence[int]) -> Iterator[None]:
     except OSError as error:
         if error.errno not in kinds:
             raise
-        raise refusal(folder, str(error.strerror), full=error.errno in FULL) from error
+        raise refusal(folder, str(error.strerror), full=error.errno in DISK_FULL) from error
 
 
 @contextmanager
@@ -145,12 +140,12 @@ def create(path: str) -> Iterator[HashingFile]:
         return
     folder = os.path.dirname(target)
     temporary = os.path.join(folder, f".{os.path.basename(target)}.{uuid.uuid4().hex}.tmp")
-    with _refused(folder, (*FULL, *CLOSED)):
+    with _refused(folder, (*DISK_FULL, *DISK_CLOSED)):
         os.makedirs(folder, exist_ok=True)
         raw = open(temporary, "wb")  # noqa: SIM115  closed below
     try:
         # no EACCES: it would be of what the block reads
-        with _refused(folder, (*FULL, errno.EROFS)):
+        with _refused(folder, (*DISK_FULL, errno.EROFS)):
             with raw:
                 yield HashingFile(raw)
                 raw.flush()

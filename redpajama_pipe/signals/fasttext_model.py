@@ -108,13 +108,13 @@ def _lookup(words: list[bytes], run_rows: NDArray[np.int32], shortest: int, long
     rows: list[NDArray[np.int32]] = []
     room = np.empty(1 + longest * (max(map(len, words), default=0) + 2), np.int32)
     for index, word in enumerate(words):
-        room[0], count = index, 0
+        room[0], count = index, 1
         if word != kernels.END_OF_LINE:
             start, end = at[index], at[index + 1]
             count = kernels.run_rows_of(
-                data, start, end, start - 1, end + 1, run_rows, run_known, shortest, longest, room[1:], 0
+                data, start, end, start - 1, end + 1, run_rows, run_known, shortest, longest, room, count
             )
-        rows.append(room[: 1 + count].copy())
+        rows.append(room[:count].copy())
     places[1:, 1] = np.cumsum([len(found) for found in rows])
     known_rows = np.concatenate(rows) if rows else np.zeros(0, np.int32)
     return Lookup(slots, data, places, known_rows, run_rows, run_known, shortest, longest)

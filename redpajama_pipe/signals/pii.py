@@ -73,8 +73,6 @@ def _phones(text: str) -> Iterator[Place]:
 
 
 def _dolma_lines(text: str) -> Iterator[tuple[int, str]]:
-    if text.count("?") > _MOST_QUESTION_MARKS:
-        return
     for line in _LINE.finditer(text):
         if line.group().strip():
             yield line.start(), line.group()

@@ -225,12 +225,7 @@ def _breaks_by_punkt(line: NDArray[np.uint8], start: int, size: int, classes: ND
             line, size, token_at, mark + 1, classes
         )
         if not found and follows == next_at:  # Punkt asks whether one ends before the next token does, in either
-            next_end = next_at
-            while next_end < size:
-                code, width = decode(line, next_end, size)
-                if classes[code] & SPACE:
-                    break
-                next_end += width
+            _, next_end = _token(line, next_at, next_at, size, classes)
             found = _ends_within(line, size, next_at, next_end, classes)
         if found:
             breaks += 1

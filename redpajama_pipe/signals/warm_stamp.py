@@ -7,19 +7,21 @@ else the warm-up is done: a stamp that is lost, old or damaged costs time, never
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import redpajama_pipe
+from redpajama_pipe import storage
+from redpajama_pipe.errors import StorageError
 from redpajama_pipe.settings.annotate import Annotate
-from redpajama_pipe.settings.tree import to_tree
+from redpajama_pipe.settings.tree import digest, to_tree
 from redpajama_pipe.signals.resources import ARTIFACTS_ENVIRONMENT, WORD_LISTS_ENVIRONMENT, usual_folder
 
 _PACKAGES = ("numba", "llvmlite", "numpy", "pyarrow")
@@ -69,7 +71,7 @@ class Stamp:
             "environment": {key: value for key, value in sorted(os.environ.items()) if key.startswith("NUMBA_")},
             "files": _seen([model, *_below(code, "*.py"), *_below(words, "*.json")]),
         }
-        self._path = usual_folder().parent / "kernels" / f"{_digest(tree)[:32]}.json"
+        self._path = usual_folder().parent / "kernels" / f"{digest(tree)[:32]}.json"
 
     def holds(self) -> bool:
         """Whether a warm-up now would find all that an earlier one found."""
@@ -90,13 +92,9 @@ class Stamp:
             return
         folders = sorted(done.folders)
         cache = _seen(path for folder in folders for path in _below(Path(folder), "*.nb[ic]"))
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"state": self._state, "folders": folders, "cache": cache}))
-            temporary.replace(self._path)
-        except OSError:
-            return
+        left = json.dumps({"state": self._state, "folders": folders, "cache": cache})
+        with suppress(OSError, StorageError):
+            storage.write_bytes(str(self._path), left.encode())
 
 
 def _below(folder: Path, pattern: str) -> Iterator[str]:
@@ -127,7 +125,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _digest(tree: object) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

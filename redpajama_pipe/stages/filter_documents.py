@@ -71,6 +71,25 @@ def read_annotated(spark: SparkSession, folder: str) -> DataFrame:
     return frame.drop(schema.TEXT)
 
 
+def first_documents(documents: DataFrame, predicate: str, where: str, most: int) -> DataFrame:
+    """Return part, row and doc_id of documents to train on: the first `most` by id, as ids are evenly spread.
+
+    Args:
+        documents: to choose from.
+        predicate: SQL over their columns that is true of those wanted.
+        where: the recipe's key of it, which errors begin with.
+        most: documents.
+
+    Raises:
+        RecipeError: the predicate is none.
+    """
+    from redpajama_pipe.rules.compile import check_predicate
+
+    check_predicate(documents, predicate, where)
+    chosen = documents.where(predicate).select(schema.PART, schema.ROW, schema.DOC_ID)
+    return chosen.orderBy(schema.DOC_ID).limit(most)
+
+
 def count_decisions(annotated: Manifest, documents: DataFrame, taken: DataFrame) -> dict[str, Any]:
     """Count documents and drops by source and rule, and by language.
 

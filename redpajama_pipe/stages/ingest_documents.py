@@ -101,8 +101,8 @@ def run(
         for unit in left:
             storage.remove(receipt_path(folder.documents, unit))
         if left:  # what tasks of an earlier run that were killed had begun; on a full disk, that very room is needed
-            for unfinished in (folder.documents, folder.quarantine):
-                _remove_unfinished(unfinished)
+            _remove_stale(folder.documents)
+            _remove_stale(folder.quarantine)
         failures = _ingest(spark(), recipe, left, folder) if left else {}
         receipts |= {unit.name: receipt for unit, receipt in load_receipts(folder.documents, left) if receipt}
         _check_failures(recipe, units, failures)
@@ -311,16 +311,11 @@ def _check_quarantine(recipe: Recipe, counts: dict[str, Any]) -> None:
             )
 
 
-def _remove_stale(folder: str, wanted: set[str]) -> None:
-    _remove_unfinished(folder)
+def _remove_stale(folder: str, wanted: set[str] | None = None) -> None:
+    """Remove what processes that died were writing, and tables that are not wanted; None: all are."""
     for name in storage.list_names(folder):
-        if name.endswith(".parquet") and name not in wanted:
-            storage.remove(storage.join(folder, name))
-
-
-def _remove_unfinished(folder: str) -> None:
-    for name in storage.list_names(folder):
-        if name.endswith(".tmp"):
+        unwanted = wanted is not None and name.endswith(".parquet") and name not in wanted
+        if unwanted or name.endswith(".tmp"):
             storage.remove(storage.join(folder, name))
 
 

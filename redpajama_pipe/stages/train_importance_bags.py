@@ -19,12 +19,11 @@ from redpajama_pipe.arguments import Job, run_job
 from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
-from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.models import Importance
 from redpajama_pipe.signals.redpajama_v2 import IMPORTANCE_DOMAINS
 from redpajama_pipe.signals.redpajama_v2_models import SOURCE, Counted, count_features, write_bag
-from redpajama_pipe.stages.filter_documents import read_annotated
+from redpajama_pipe.stages.filter_documents import first_documents, read_annotated
 from redpajama_pipe.tokens.pack import read_rows
 
 if TYPE_CHECKING:
@@ -85,9 +84,8 @@ def _choose(documents: DataFrame, settings: Importance) -> DataFrame:
     spoken = documents.where(F.col(schema.LANGUAGE) == settings.language)
     chosen = []
     for domain, predicate in settings.domains.items():
-        check_predicate(documents, predicate, f"importance.domains.{domain}")
-        places = spoken.where(predicate).select(F.lit(domain).alias(DOMAIN), schema.PART, schema.ROW, schema.DOC_ID)
-        chosen.append(places.orderBy(schema.DOC_ID).limit(settings.documents))
+        places = first_documents(spoken, predicate, f"importance.domains.{domain}", settings.documents)
+        chosen.append(places.select(F.lit(domain).alias(DOMAIN), "*"))
     return reduce(lambda left, right: left.unionByName(right), chosen)
 
 

@@ -18,10 +18,9 @@ from redpajama_pipe.errors import RecipeError, SetupError
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.figures import plural
-from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.models import Perplexity
-from redpajama_pipe.stages.filter_documents import read_annotated
+from redpajama_pipe.stages.filter_documents import first_documents, read_annotated
 from redpajama_pipe.text.ccnet import normalize
 from redpajama_pipe.tokens.pack import read_rows
 
@@ -49,16 +48,9 @@ def run(
     session = spark()
     with Progress("train", session.sparkContext, quiet=quiet) as progress, tempfile.TemporaryDirectory() as scratch:
         documents = read_annotated(session, where)
-        check_predicate(documents, settings.where, "perplexity.where")
-        rows = (
-            documents.where(settings.where)
-            .where(documents[schema.LANGUAGE] == settings.language)
-            .select(schema.PART, schema.ROW, schema.DOC_ID)
-            .orderBy(schema.DOC_ID)
-            .limit(settings.documents)
-            .orderBy(schema.PART, schema.ROW)
-            .toArrow()
-        )
+        spoken = documents.where(documents[schema.LANGUAGE] == settings.language)
+        chosen = first_documents(spoken, settings.where, "perplexity.where", settings.documents)
+        rows = chosen.orderBy(schema.PART, schema.ROW).toArrow()
         lines = Path(scratch) / "lines.txt"
         count = _write_lines(_texts(folder.documents, rows), lines)
         if not count:

@@ -21,14 +21,13 @@ from redpajama_pipe.errors import RecipeError
 from redpajama_pipe.progress import Progress
 from redpajama_pipe.recipe import Recipe
 from redpajama_pipe.report.figures import plural
-from redpajama_pipe.rules.compile import check_predicate
 from redpajama_pipe.run_folder import RunFolder
 from redpajama_pipe.settings.models import Quality
 from redpajama_pipe.settings.tree import to_tree
 from redpajama_pipe.signals.fasttext_library import load_model
 from redpajama_pipe.signals.fasttext_training import train
 from redpajama_pipe.signals.quality import NEGATIVE, POSITIVE, line_of, quality
-from redpajama_pipe.stages.filter_documents import read_annotated
+from redpajama_pipe.stages.filter_documents import first_documents, read_annotated
 from redpajama_pipe.storage import File
 from redpajama_pipe.tokens.pack import read_rows
 
@@ -147,18 +146,12 @@ def _area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | N
 
 
 def _choose(documents: DataFrame, predicate: str, settings: Quality, min_chars: int, key: str) -> pa.Table:
-    """Return part, row and doc_id of the chosen documents: the first by id, as ids are evenly spread."""
+    """Return part, row and doc_id of the chosen documents."""
     from pyspark.sql import functions as F
 
-    check_predicate(documents, predicate, key)
-    chosen = documents.where(predicate).where(F.col(schema.CHAR_COUNT) >= min_chars)
-    return (
-        chosen.select(schema.PART, schema.ROW, schema.DOC_ID)
-        .orderBy(schema.DOC_ID)
-        .limit(settings.documents)
-        .orderBy(schema.PART, schema.ROW)
-        .toArrow()
-    )
+    long_enough = documents.where(F.col(schema.CHAR_COUNT) >= min_chars)
+    chosen = first_documents(long_enough, predicate, key, settings.documents)
+    return chosen.orderBy(schema.PART, schema.ROW).toArrow()
 
 
 def _write_lines(

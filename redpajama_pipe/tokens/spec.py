@@ -208,22 +208,25 @@ def _cached(spec: TokenizerSpec) -> Iterator[Path]:
 
 def _fetch(spec: TokenizerSpec) -> Path:
     """Fetch the first file that the Hub has."""
-    reason = "the Hub has none that may be read"
     try:
         hub = importlib.import_module("huggingface_hub")
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells each of its attempts
-        for file in spec.files:
-            if file.repo:
-                try:
-                    return Path(hub.hf_hub_download(file.repo, file.file))
-                except (ConnectionError, FileNotFoundError):  # so it would be for the other files
-                    reason = "the Hub cannot be reached"
-                    break
-                except (OSError, ValueError):  # every other error of huggingface_hub is one of the two
-                    continue
     except ImportError:
-        reason = "huggingface_hub, which could fetch one, is not installed"
-    raise SetupError(
-        f"{spec.name}: no tokenizer file in {_hub_cache()}, and {reason}; get it from {spec.files[0].source} and set "
+        raise _not_there(spec, "huggingface_hub, which could fetch one, is not installed") from None
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells each of its attempts
+    for file in spec.files:
+        if not file.repo:
+            continue
+        try:
+            return Path(hub.hf_hub_download(file.repo, file.file))
+        except (ConnectionError, FileNotFoundError) as error:  # so it would be for the other files
+            raise _not_there(spec, "the Hub cannot be reached") from error
+        except (OSError, ValueError):  # every other error of huggingface_hub is one of the two
+            continue
+    raise _not_there(spec, "the Hub has none that may be read")
+
+
+def _not_there(spec: TokenizerSpec, why: str) -> SetupError:
+    return SetupError(
+        f"{spec.name}: no tokenizer file in {_hub_cache()}, and {why}; get it from {spec.files[0].source} and set "
         "tokenize.path to it"
     )

@@ -132,7 +132,7 @@ def test_spark_is_not_started_without_a_place_for_its_files(tmp_path: Path, monk
 def test_what_killed_tasks_had_begun_goes_and_nothing_else(tmp_path: Path) -> None:
     for name in (".a.parquet.12.tmp", "a.parquet"):
         (tmp_path / name).touch()
-    ingest_documents._remove_unfinished(str(tmp_path))
+    ingest_documents._remove_stale(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
